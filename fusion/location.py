@@ -1,0 +1,114 @@
+"""Files at a location: local disk, NFS, s3:// or gs://, through fsspec, with atomic writes.
+
+`put` never shows a torn file: on a local disk it writes a temporary name and renames, an object store makes a single
+put visible whole. `put_new` is the one primitive that decides a race (leases).
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import fsspec
+
+from fusion.errors import ArtifactError
+
+
+def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URL or path, and the path on it."""
+    fs, inner = fsspec.core.url_to_fs(path)
+    return fs, inner
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` is on a disk (NFS counts) rather than an object store."""
+    return "://" not in path or path.startswith("file://")
+
+
+def local_path(path: str) -> Path:
+    """`path` as a `Path`.
+
+    Raises:
+        ArtifactError: it lies on an object store, where tools that need real files cannot read it.
+    """
+    if not is_local(path):
+        raise ArtifactError(f"{path} is not on a disk; set store.path to a local or network folder")
+    return Path(path.removeprefix("file://"))
+
+
+def join(base: str, *names: str) -> str:
+    return "/".join([base.rstrip("/"), *names])
+
+
+def exists(path: str) -> bool:
+    fs, inner = filesystem(path)
+    return bool(fs.exists(inner))
+
+
+def get(path: str) -> bytes:
+    fs, inner = filesystem(path)
+    return bytes(fs.cat_file(inner))
+
+
+def put(path: str, data: bytes) -> None:
+    """Write whole or not at all; durable (fsync) on a disk when it returns."""
+    if not is_local(path):
+        fs, inner = filesystem(path)
+        fs.pipe_file(inner, data)
+        return
+    target = local_path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def put_new(path: str, data: bytes) -> bool:
+    """Create `path`; False if it exists already. Exactly one of several callers gets True."""
+    if not is_local(path):
+        fs, inner = filesystem(path)
+        try:
+            fs.pipe_file(inner, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    target = local_path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.write_bytes(data)
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def names(path: str) -> list[str]:
+    """Sorted names in a folder; empty if there is none. Temporary files of `put` are not shown."""
+    fs, inner = filesystem(path)
+    fs.invalidate_cache(inner)
+    if not fs.isdir(inner):
+        return []
+    found = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(inner, detail=False))
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def size(path: str) -> int:
+    """Bytes, or -1 if there is no such file."""
+    fs, inner = filesystem(path)
+    return int(fs.size(inner)) if fs.exists(inner) else -1
+
+
+def remove(path: str) -> None:
+    fs, inner = filesystem(path)
+    if fs.exists(inner):
+        fs.rm(inner, recursive=True)

@@ -1,0 +1,1 @@
+"""Where prompts come from: one file each; the file's config dataclass is the plug-in."""

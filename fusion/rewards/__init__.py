@@ -1,0 +1,1 @@
+"""Reward models and verifiers: one file each; the file's config dataclass is the plug-in."""

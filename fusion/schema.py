@@ -1,0 +1,263 @@
+"""The tables of the house: Arrow schemas with primary keys.
+
+A table is long: one row a thing, explicit keys, no row numbers. Keys are content hashes, so splits, seeds and joins
+survive re-ordering and growth. Text lives in exactly one table; the others refer to it by key, except the training
+tables (SFT_EXAMPLE, PREFERENCE_PAIR), which are what other tools read and therefore carry their text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fusion.errors import SchemaError
+
+MESSAGE = pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)])
+MESSAGES = pa.list_(MESSAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A named Arrow schema, its primary key, and the key columns whose distinct values are accounted for.
+
+    `unit` is what "rows in = rows out + dropped + failed" counts: samples for responses, prompts for pairs. `guard`
+    names a column that must agree, beside the key, before a row is taken over from another artifact.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    unit: tuple[str, ...]
+    guard: str | None = None
+
+    def contract(self) -> dict[str, object]:
+        """The part of an artifact's identity that says what it holds."""
+        return {"table": self.name, "key": list(self.key), "columns": [str(field) for field in self.schema]}
+
+    def build(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
+        """Rows as a checked Arrow table.
+
+        Raises:
+            SchemaError: a row lacks a column, has an unknown one, or a value of another type.
+        """
+        for row in rows:
+            if row.keys() != set(self.schema.names):
+                odd = sorted(row.keys() ^ set(self.schema.names))
+                raise SchemaError(f"table {self.name}: a row and the schema differ in columns {odd}")
+        try:
+            table = pa.Table.from_pylist(list(rows), schema=self.schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise SchemaError(f"table {self.name}: {error}") from error
+        self.check(table)
+        return table
+
+    def check(self, table: pa.Table) -> None:
+        """Types, nulls and key uniqueness.
+
+        Raises:
+            SchemaError: naming the column or the first doubled key.
+        """
+        if not table.schema.equals(self.schema):
+            raise SchemaError(f"table {self.name}: expected {self.schema}, got {table.schema}")
+        for field in self.schema:
+            if not field.nullable and table.column(field.name).null_count:
+                raise SchemaError(f"table {self.name}: column {field.name} has nulls and may not")
+        counts = table.group_by(list(self.key)).aggregate([([], "count_all")])
+        doubled = counts.filter(pc.greater(counts["count_all"], 1))
+        if doubled.num_rows:
+            raise SchemaError(f"table {self.name}: key {doubled.slice(0, 1).to_pylist()[0]} occurs more than once")
+
+
+def _table(
+    name: str,
+    key: str,
+    columns: Mapping[str, pa.DataType],
+    null: str = "",
+    unit: str = "",
+    guard: str | None = None,
+) -> Table:
+    """Short declaration: `key`, `null` (nullable columns) and `unit` are space-separated names."""
+    nullable = set(null.split())
+    fields = [pa.field(column, kind, nullable=column in nullable) for column, kind in columns.items()]
+    return Table(name, pa.schema(fields), tuple(key.split()), tuple((unit or key).split()), guard)
+
+
+SAMPLE_KEY = "prompt_id source sample_index"
+
+PROMPT = _table(
+    "prompt",
+    "prompt_id",
+    {
+        "prompt_id": pa.string(),
+        "messages": MESSAGES,
+        "domain": pa.string(),  # instruction, math, code, chinese, or the name of a task family
+        "dataset": pa.string(),
+        "reference": pa.string(),  # gold answer or tests; null: none exists
+    },
+    null="reference",
+)
+
+RESPONSE = _table(
+    "response",
+    SAMPLE_KEY,
+    {
+        "prompt_id": pa.string(),
+        "source": pa.string(),
+        "sample_index": pa.int32(),
+        "text": pa.string(),
+        "num_tokens": pa.int32(),  # under the source's tokenizer, end of turn included
+        "finish_reason": pa.string(),  # stop | length
+        "seed": pa.int64(),
+        "logprob_sum": pa.float32(),  # nats under the source; null: the engine did not report it
+    },
+    null="logprob_sum",
+)
+
+
+class Outcome(StrEnum):
+    """What a verifier may say. Only PASS against FAIL may form a pair; an exception is never a score."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    NOT_APPLICABLE = "not_applicable"
+
+
+REWARD = _table(
+    "reward",
+    SAMPLE_KEY,
+    {
+        "prompt_id": pa.string(),
+        "source": pa.string(),
+        "sample_index": pa.int32(),
+        "outcome": pa.string(),  # an Outcome; rewards that only measure say not_applicable
+        "value": pa.float32(),  # null: no number, e.g. a verifier that could not decide
+        "detail": pa.string(),
+        "text_hash": pa.string(),  # of the response scored: a score never passes to another text under the same key
+    },
+    null="value detail",
+    guard="text_hash",
+)
+
+SCORED = pa.list_(
+    pa.struct([pa.field("reward", pa.string()), pa.field("outcome", pa.string()), pa.field("value", pa.float32())])
+)
+
+SFT_EXAMPLE = _table(
+    "sft_example",
+    "prompt_id",
+    {
+        "prompt_id": pa.string(),
+        "domain": pa.string(),
+        "messages": MESSAGES,
+        "response": pa.string(),
+        "source": pa.string(),
+        "sample_index": pa.int32(),
+        "rewards": SCORED,
+        "rule": pa.string(),
+    },
+)
+
+PREFERENCE_PAIR = _table(
+    "preference_pair",
+    "prompt_id pair_index",
+    {
+        "prompt_id": pa.string(),
+        "pair_index": pa.int32(),
+        "domain": pa.string(),
+        "messages": MESSAGES,
+        "chosen": pa.string(),
+        "rejected": pa.string(),
+        "chosen_source": pa.string(),
+        "rejected_source": pa.string(),
+        "chosen_index": pa.int32(),
+        "rejected_index": pa.int32(),
+        "chosen_rewards": SCORED,
+        "rejected_rewards": SCORED,
+        "margin": pa.float32(),  # ranking reward of chosen minus rejected
+        "rule": pa.string(),
+    },
+    unit="prompt_id",
+)
+
+LOGPROB = _table(
+    "logprob",
+    "tokens_id",
+    {
+        "tokens_id": pa.string(),  # hash of prompt ids and response ids, so any run with the same tokens finds it
+        "logprob_sum": pa.float32(),  # nats
+        "num_tokens": pa.int32(),
+    },
+)
+
+DROP = _table("drop", "key", {"key": pa.string(), "reason": pa.string(), "kind": pa.string(), "detail": pa.string()})
+
+EVALUATION = _table(
+    "evaluation",
+    "model domain",
+    {
+        "model": pa.string(),
+        "domain": pa.string(),  # "overall": the mean over domains
+        "score": pa.float64(),
+        "low": pa.float64(),  # 95% interval
+        "high": pa.float64(),
+        "n": pa.int32(),
+        "unparsed": pa.int32(),
+    },
+)
+
+
+class Reason(StrEnum):
+    """The closed list of why a row does not go on. `kind` is dropped (a decision) or failed (a fault of the row)."""
+
+    EMPTY_PROMPT = "empty_prompt"
+    DUPLICATE_PROMPT = "duplicate_prompt"
+    NEAR_DUPLICATE_PROMPT = "near_duplicate_prompt"
+    OVER_LIMIT = "over_limit"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    EMPTY_RESPONSE = "empty_response"
+    REQUEST_FAILED = "request_failed"
+    SCORER_FAILED = "scorer_failed"
+    NO_RESPONSE = "no_response"
+    NO_PASSING_RESPONSE = "no_passing_response"
+    NO_FAILING_RESPONSE = "no_failing_response"
+    NO_SAME_SOURCE_PAIR = "no_same_source_pair"
+    MARGIN_OUTSIDE_WINDOW = "margin_outside_window"
+    TIE = "tie"
+    OTHER_PHASE = "other_phase"
+    TRUNCATED = "truncated"
+    OVER_LENGTH = "over_length"
+    DIFFERENCE_LOST = "difference_lost"
+
+
+def key_string(values: Sequence[object]) -> str:
+    """A row key as one printable string: `3f2a.../gemma3_270m/2`."""
+    return "/".join(str(value) for value in values)
+
+
+def hash_text(*parts: str, length: int = 16) -> str:
+    """Hex digest of strings; parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()[:length]
+
+
+def prompt_id(messages: Sequence[Mapping[str, str]], reference: str | None) -> str:
+    """Content hash of canonical messages and reference: a changed gold answer is another prompt."""
+    canonical = json.dumps([[m["role"], m["content"].strip()] for m in messages], ensure_ascii=False)
+    return hash_text(canonical, "" if reference is None else "=" + reference)
+
+
+def sample_seed(run_seed: int, prompt: str, source: str, sample_index: int) -> int:
+    """Seed of one sample in [0, 2**31): the same whichever actor, batch or restart serves it."""
+    return int(hash_text(str(run_seed), prompt, source, str(sample_index), length=15), 16) % 2**31

@@ -1,0 +1,1 @@
+"""Rules that pick training rows from scored responses: one file each."""
