@@ -40,13 +40,16 @@ class Sampling:
 class Request:
     """One prompt and all its samples.
 
-    `seeds[i]` belongs to sample index `sample_indices[i]`; a resumed request may ask for some indices only.
+    `seeds[i]` belongs to sample index `sample_indices[i]`; a resumed request may ask for some indices only. `stop` are
+    strings at which a response ends; they are not part of its text.
     """
 
     request_id: str
     prompt_token_ids: tuple[int, ...]
+    sampling: Sampling
     sample_indices: tuple[int, ...]
     seeds: tuple[int, ...]
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,5 @@ class Generator(ABC):
     """Base of all generators. Fields of subclasses bear identity (dtype, max_model_len, ...): they change results."""
 
     @abstractmethod
-    def open(
-        self, model: Path, sampling: Sampling, stop: tuple[str, ...], placement: Placement
-    ) -> AbstractContextManager[Engine]:
-        """Load the model folder `model`; heavy imports happen here.
-
-        `stop` are strings at which a response ends; they are not part of its text.
-        """
+    def open(self, model: Path, placement: Placement) -> AbstractContextManager[Engine]:
+        """Load the model folder `model`; heavy imports happen here. One engine serves requests of any sampling."""
