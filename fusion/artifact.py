@@ -97,10 +97,19 @@ class PartFolder:
         """Raises:
         ArtifactError: the content is not what the name says (torn or corrupt).
         """
+        data = self.check_content(name)
+        return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+
+    def check_content(self, name: str) -> bytes:
+        """The bytes of a part.
+
+        Raises:
+            ArtifactError: as `read`.
+        """
         data = location.get(location.join(self.path, name))
         if _part_name(data) != name.rsplit("/", 1)[-1]:
             raise ArtifactError(f"{self.path}/{name} is corrupt: its content does not match its name")
-        return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+        return data
 
     def _write(self, folder: str, rows: pa.Table) -> tuple[Part, ...]:
         if not rows.num_rows:
@@ -132,6 +141,21 @@ class Artifact:
     @property
     def accounts(self) -> Accounts:
         return Accounts(**self.manifest["accounts"])  # type: ignore[arg-type]
+
+    @property
+    def digest(self) -> str:
+        """Content hash: part names are hashes of their content."""
+        names = [entry["name"] for kind in ("parts", "drops") for entry in self.manifest[kind]]  # type: ignore[attr-defined]
+        return hashlib.sha256("".join(sorted(names)).encode()).hexdigest()
+
+    def damage(self) -> str | None:
+        """What is wrong with the content, or None; reads and hashes every part."""
+        for entry in [*self.manifest["parts"], *self.manifest["drops"]]:  # type: ignore[misc]
+            try:
+                self.folder.check_content(entry["name"])
+            except ArtifactError as error:
+                return str(error)
+        return None
 
     def stream(self) -> Iterator[Part]:
         """Parts in manifest order; the same call on a writer yields parts while they are being committed."""

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from fusion.work import Work
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Placement:
-    """Where and how wide a step runs. Two runs that differ only here are the same experiment."""
+    """Where and how wide a step runs. Two runs that differ only here are the same experiment.
+
+    Not frozen, because Hydra composes it (a frozen dataclass makes a read-only node); nobody assigns to it.
+    """
 
     replicas: int = 1
     """Number of workers: engine replicas, scorer actors, training processes."""

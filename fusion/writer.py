@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,9 @@ from fusion.artifact import (
 )
 from fusion.errors import ArtifactError
 from fusion.schema import Table
+
+RECORD_S = 5.0
+"""Least time between two writings of expected.json."""
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class ArtifactWriter:
         self._units: set[str] = set()  # accounting units that came out
         self._dropped: dict[str, tuple[str, str]] = {}  # unit -> (kind, reason)
         self._expected: set[str] = set()
+        self._recorded = (0, 0.0)  # rows in expected.json, and when it was written
         self._closed: str | None = None
         self.refresh()
 
@@ -119,19 +124,28 @@ class ArtifactWriter:
             wanted: unit key -> guard. Rows of sibling artifacts are taken over when key and guard agree (the guard
                 is the value of `Table.guard`; None where the table has none).
         """
-        self._expected.update(wanted)
+        self.expect(wanted.keys())
         missing = [key for key in wanted if key not in self._units and key not in self._dropped]
         if missing and self._siblings:
             taken = self._take_over(missing, wanted)
             missing = [key for key in missing if key not in taken]
         return missing
 
-    def expect(self, keys: set[str]) -> None:
-        """Declare all rows that came in, for steps that are not row-local."""
+    def expect(self, keys: Iterable[str]) -> None:
+        """Declare rows that came in. The number is kept beside the parts, so that a plan can say RESUME 61%."""
         self._expected.update(keys)
+        rows, written = self._recorded
+        if len(self._expected) != rows and time.monotonic() - written > RECORD_S:
+            self._recorded = (len(self._expected), time.monotonic())
+            write_json(location.join(self.folder.path, "expected.json"), {"rows_in": len(self._expected)})
 
     def is_done(self, unit: str) -> bool:
         return unit in self._units or unit in self._dropped
+
+    @property
+    def num_done(self) -> int:
+        """Units that came out or were dropped."""
+        return len(self._units) + len(self._dropped)
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,203 @@
+"""The typed config of a run, and its composition by Hydra.
+
+Python owns types and neutral defaults, yaml owns choices. Composition returns objects: `config.objective.loss(...)` is
+called directly. Everything that can be refused is refused here, before anything starts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fusion import registry
+from fusion.cluster_config import ClusterConfig
+from fusion.errors import ConfigError
+from fusion.evaluation.gate import GateConfig
+from fusion.generators.base import Generator, Sampling
+from fusion.models import ModelRef, resolve
+from fusion.objectives.base import Objective
+from fusion.prompts.base import Prompts
+from fusion.rewards.base import Reward
+from fusion.selection.base import Selection
+from fusion.train.config import PreferenceConfig, SftConfig
+
+
+@dataclass(kw_only=True)
+class SourceConfig:
+    """A model that answers prompts."""
+
+    model: ModelRef = field(default_factory=ModelRef)
+    sampling: Sampling = field(default_factory=Sampling)
+    generator: Generator | None = None
+    """Engine of this source; null: the run's `generator`."""
+
+
+@dataclass(kw_only=True)
+class TargetConfig:
+    """The model that is trained."""
+
+    name: str = MISSING
+    """Its name in tables and reports; a source of the same name and settings shares its answers."""
+    model: ModelRef = field(default_factory=ModelRef)
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Both phases of training."""
+
+    sft: SftConfig = field(default_factory=SftConfig)
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """What is measured before and after."""
+
+    prompts: Prompts = MISSING
+    """Disjoint from the training prompts: those that are equal or nearly equal to one of these are dropped there."""
+    reward: str = MISSING
+    """Name of the verifier that counts."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, top_p=1.0, num_samples=1))
+    gate: GateConfig = field(default_factory=GateConfig)
+
+
+@dataclass(kw_only=True)
+class StoreConfig:
+    """Where artifacts live; shared by all runs that name it."""
+
+    path: str = "store"
+    """Folder or URL."""
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run."""
+
+    name: str = MISSING
+    """Name of the run; its results stand in runs/<name>/."""
+    runs: str = "runs"
+    """Folder of runs."""
+    seed: int = 42
+    near_duplicates: float = 0.9
+    """Jaccard similarity of word shingles from which two prompts count as one; 1: exact only."""
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    target: TargetConfig = field(default_factory=TargetConfig)
+    prompts: Prompts = MISSING
+    generator: Generator = MISSING
+    rewards: dict[str, Reward] = field(default_factory=dict)
+    selection: Selection = MISSING
+    objective: Objective = MISSING
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+
+
+def register() -> None:
+    """Make the schema and all plug-ins known to Hydra."""
+    ConfigStore.instance().store(name="fusion_config", node=Config)
+    registry.register()
+
+
+def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
+    """Compose `conf/` with command-line overrides.
+
+    Args:
+        config_dir: a further folder of groups and experiments, searched after `conf/`.
+
+    Raises:
+        ConfigError: an unknown key or option (with the closest ones), a value of the wrong type.
+    """
+    register()
+    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    with initialize_config_module("conf", version_base="1.3"):
+        try:
+            return compose("config", overrides=[*overrides, *search])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_explained(error)) from error
+
+
+def typed(tree: DictConfig) -> Config:
+    """The config as objects, checked and with identities completed.
+
+    Raises:
+        ConfigError: a missing or unusable value, naming its dotted key and the remedy.
+    """
+    if missing := sorted(OmegaConf.missing_keys(tree)):
+        raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
+    try:
+        config = OmegaConf.to_object(tree)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_explained(error)) from error
+    assert isinstance(config, Config)
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Cross-field checks, each with its remedy; completes model and file identities."""
+    if not config.sources:
+        raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
+    if config.evaluation.reward not in config.rewards:
+        raise ConfigError(
+            f"evaluation.reward is {config.evaluation.reward!r}, which is not computed; add it to reward=[...] "
+            f"(now: {', '.join(config.rewards)})"
+        )
+    if not config.rewards[config.evaluation.reward].is_verifier:
+        raise ConfigError(f"evaluation.reward={config.evaluation.reward} does not say pass or fail; name a verifier")
+    for name, source in config.sources.items():
+        _resolved(source.model, f"sources.{name}.model")
+    _resolved(config.target.model, "target.model")
+    for reward in config.rewards.values():
+        reward.resolve()
+    config.prompts.resolve()
+    config.evaluation.prompts.resolve()
+
+
+def _resolved(model: ModelRef, key: str) -> None:
+    try:
+        resolve(model)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _explained(error: Exception) -> str:
+    """Hydra's message, its cause, and the closest known names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if error.__cause__ is not None:
+        lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
+    text = "\n  ".join(dict.fromkeys(lines))
+    wanted, known = _unknown_name(text)
+    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5) if wanted else []
+    return f"{text}\n  Did you mean {' or '.join(close)}?" if close else text
+
+
+def _unknown_name(text: str) -> tuple[str, list[str]]:
+    """The name that was not found and the names there are, from Hydra's wording."""
+    if option := re.search(r"Could not find '(\w+)/([\w/]+)'", text):
+        return option[2], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
+    if option := re.search(r"In '.*?': Could not find '([\w/]+)'", text):
+        return option[1].rsplit("/", 1)[-1], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
+    if key := re.search(r"Key '(\w+)' (?:is )?not in '(\w+)'", text):
+        return key[1], _fields_of(key[2])
+    return "", []
+
+
+def _fields_of(class_name: str) -> list[str]:
+    classes = [Config, SourceConfig, TargetConfig, TrainConfig, EvaluationConfig, StoreConfig, SftConfig, Sampling]
+    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig]
+    classes += [plugin for group in registry.FOLDERS for plugin in registry.plugins(group).values()]
+    for known in classes:
+        if known.__name__ == class_name:
+            return [item.name for item in dataclasses.fields(known)]
+    return []

@@ -1,0 +1,119 @@
+"""The contract of a selection rule, over a table of scored responses.
+
+A rule says which rows may be the SFT answer, the chosen and the rejected answer; what follows is the same for all rules
+and is in `fusion.selection.pairs`: within each prompt the SFT answer is the eligible row with the highest ranking
+reward over all sources, a pair is the highest eligible chosen and the lowest eligible rejected row of one source, its
+margin must lie in a window, one source's pair is kept, and each prompt goes to one phase.
+
+The frame has one row a response:
+    prompt_id, dataset, domain, source, source_order, sample_index, finish_reason, length (characters), folded (hash of
+    the text with whitespace folded), and outcome:<reward>, value:<reward> for every reward.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from fusion.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class PairPolicy(Enum):
+    """Whose answers may form a pair."""
+
+    SAME_SOURCE = "same_source"
+    """Chosen and rejected of one source: reward differences between families carry style (METHODS 7.5)."""
+    CROSS_SOURCE = "cross_source"
+    """Best and worst over all sources, of two different sources."""
+    ALL = "all"
+    """Best and worst over all sources, the same or not."""
+
+
+class SourcePair(Enum):
+    """Which source's pair is kept when several sources have one; the paper leaves it open."""
+
+    BEST_SOURCE = "best_source"
+    """The source that owns the highest chosen reward among valid pairs."""
+    LARGEST_GAP = "largest_gap"
+    RANDOM = "random"
+    """Seeded by prompt id."""
+    ALL = "all"
+    """Every source's pair."""
+
+
+class WindowScale(Enum):
+    VALUE = "value"
+    """Bounds are on the reward's own scale; 0.01 to 0.1 is ArmoRM's (FuseChat-3.0 section 3.3)."""
+    QUANTILE = "quantile"
+    """Bounds are quantiles of the positive margins in this data: the way to carry a window to another reward."""
+
+
+@dataclass(kw_only=True)
+class Window:
+    """Margins (chosen minus rejected) that make a pair: low <= margin <= high and margin > 0."""
+
+    low: float = 0.01
+    high: float = 0.10
+    scale: WindowScale = WindowScale.VALUE
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ConfigError(f"selection.window.low is {self.low}, above high ({self.high}); swap them")
+        if self.scale is WindowScale.QUANTILE and not 0 <= self.low <= self.high <= 1:
+            raise ConfigError(f"selection.window is [{self.low}, {self.high}]; quantiles lie in [0, 1]")
+
+
+class WithoutPair(Enum):
+    """Where a prompt goes that has an SFT answer but no valid pair."""
+
+    SFT = "sft"
+    DROP = "drop"
+
+
+@dataclass(kw_only=True)
+class Split:
+    """Which phase a prompt trains in; a prompt and its near-duplicates sit in one phase only.
+
+    Instruction data of the paper: sft_frac 0.4, without_pair drop (filter first, then 4:6 within each data set, which
+    gives its published counts from its published totals). Mathematics and code: sft_frac 0, without_pair sft.
+    """
+
+    sft_frac: float = 0.4
+    """Share of the prompts with a valid pair that train SFT, per data set; the first int(share * N) by seeded hash."""
+    without_pair: WithoutPair = WithoutPair.DROP
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sft_frac <= 1:
+            raise ConfigError(f"selection.split.sft_frac is {self.sft_frac}; it is a share, in [0, 1]")
+
+
+@dataclass(kw_only=True)
+class Selection(ABC):
+    """Base of all selection rules."""
+
+    rank_by: str = "armorm"
+    """Name of the reward whose value ranks answers."""
+    pair_policy: PairPolicy = PairPolicy.SAME_SOURCE
+    source_pair: SourcePair = SourcePair.BEST_SOURCE
+    window: Window = field(default_factory=Window)
+    split: Split = field(default_factory=Split)
+    truncated_rejected: bool = False
+    """Whether an answer that hit the token limit may be a rejected one; a model then learns "shorter is better"."""
+    seed: int = 42
+
+    @abstractmethod
+    def chosen(self) -> pl.Expr:
+        """Rows that may be chosen, or be the SFT answer (beyond being whole and not empty)."""
+
+    @abstractmethod
+    def rejected(self) -> pl.Expr:
+        """Rows that may be rejected."""
+
+    def rewards(self) -> set[str]:
+        """Names of the rewards the rule reads."""
+        return {self.rank_by}

@@ -1,0 +1,216 @@
+"""From scored responses to SFT picks and preference pairs: pure functions over polars frames, for any rule.
+
+Order is total everywhere: ranking reward, then the shorter text, then source order, then sample index. So equal
+inputs give equal rows, whatever order they came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fusion.schema import Reason
+from fusion.selection.base import PairPolicy, Selection, SourcePair, WindowScale, WithoutPair
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Keys of what was selected, and why every other prompt was not.
+
+    sft: prompt_id, source, sample_index
+    pairs: prompt_id, pair_index, chosen_source, chosen_index, rejected_source, rejected_index, margin
+    sft_drops, pair_drops: prompt_id, reason; one row for each prompt that is not in `sft` (in `pairs`)
+    """
+
+    sft: pl.DataFrame
+    pairs: pl.DataFrame
+    sft_drops: pl.DataFrame
+    pair_drops: pl.DataFrame
+
+
+def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selected:
+    """Apply a rule to all prompts.
+
+    Args:
+        frame: one row a response (see `fusion.selection.base`).
+        prompts: prompt_id, dataset; every prompt that came in, answered or not.
+    """
+    import polars as pl
+
+    frame = frame.with_columns(pl.col(f"value:{rule.rank_by}").alias("rank"))
+    usable = frame.filter((pl.col("length") > 0) & pl.col("rank").is_not_null())
+    whole = usable.filter((pl.col("finish_reason") != "length") & rule.chosen())
+    losing = usable.filter(rule.rejected())
+    if not rule.truncated_rejected:
+        losing = losing.filter(pl.col("finish_reason") != "length")
+    picks = _best(whole, ["prompt_id"])
+    candidates = _candidate_pairs(whole, losing, rule)
+    valid = _in_window(candidates, rule)
+    kept = _keep_sources(valid, rule)
+    phase = _phases(prompts, picks, kept, rule)
+    sft = phase.filter(pl.col("phase") == "sft").join(picks, on="prompt_id").select("prompt_id", "source", "sample_index")
+    pairs = phase.filter(pl.col("phase") == "pairs").select("prompt_id").join(kept, on="prompt_id")
+    no_answer = _why_no_answer(prompts, usable, picks)
+    no_pair = _why_no_pair(prompts, usable, whole, losing, candidates, kept)
+    return Selected(
+        sft.sort("prompt_id"),
+        pairs.sort("prompt_id", "pair_index"),
+        _drops(prompts, sft, [no_answer, _in_phase(phase, "pairs"), no_pair]),
+        _drops(prompts, pairs, [no_pair, _in_phase(phase, "sft")]),
+    )
+
+
+def _best(rows: pl.DataFrame, by: list[str], worst: bool = False) -> pl.DataFrame:
+    """First row of each group in the total order; `worst` takes the lowest reward, ties as before."""
+    order = ["rank", "length", "source_order", "sample_index"]
+    return rows.sort(order, descending=[not worst, False, False, False]).unique(subset=by, keep="first", maintain_order=True)
+
+
+def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    import polars as pl
+
+    same = rule.pair_policy is PairPolicy.SAME_SOURCE
+    by = ["prompt_id", "source"] if same else ["prompt_id"]
+    columns = ["prompt_id", "source", "source_order", "sample_index", "rank", "folded"]
+    best = _best(whole, by).select(columns)
+    if rule.pair_policy is PairPolicy.CROSS_SOURCE:
+        losing = losing.join(best.select("prompt_id", best_source="source"), on="prompt_id")
+        losing = losing.filter(pl.col("source") != pl.col("best_source"))
+    worst = _best(losing, by, worst=True).select(columns)
+    joined = best.join(worst, on=by, suffix="_rejected")
+    rejected_source = pl.col("source") if same else pl.col("source_rejected")
+    return joined.filter(pl.col("folded") != pl.col("folded_rejected")).select(
+        "prompt_id",
+        "source_order",
+        pl.col("rank").alias("best"),
+        pl.col("source").alias("chosen_source"),
+        pl.col("sample_index").alias("chosen_index"),
+        rejected_source.alias("rejected_source"),
+        pl.col("sample_index_rejected").alias("rejected_index"),
+        (pl.col("rank") - pl.col("rank_rejected")).alias("margin"),
+    )
+
+
+def _in_window(candidates: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    import polars as pl
+
+    positive = candidates.filter(pl.col("margin") > 0)
+    low, high = rule.window.low, rule.window.high
+    if rule.window.scale is WindowScale.QUANTILE and positive.height:
+        margins = positive["margin"]
+        low, high = margins.quantile(low, "linear") or 0.0, margins.quantile(high, "linear") or 0.0
+    # A margin is a difference of two fp32 rewards: 0.10 itself must pass.
+    return positive.filter(pl.col("margin").is_between(low - 1e-7, high + 1e-7))
+
+
+def _keep_sources(valid: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    import polars as pl
+
+    if rule.source_pair is SourcePair.BEST_SOURCE:
+        ordered = valid.sort(["prompt_id", "best", "source_order"], descending=[False, True, False])
+    elif rule.source_pair is SourcePair.LARGEST_GAP:
+        ordered = valid.sort(["prompt_id", "margin", "source_order"], descending=[False, True, False])
+    elif rule.source_pair is SourcePair.RANDOM:
+        draw = _hash(pl.concat_str("prompt_id", "chosen_source", separator="/"), rule.seed)
+        ordered = valid.with_columns(draw.alias("draw")).sort("prompt_id", "draw", "source_order").drop("draw")
+    else:
+        ordered = valid.sort("prompt_id", "source_order")
+    if rule.source_pair is not SourcePair.ALL:
+        ordered = ordered.unique(subset=["prompt_id"], keep="first", maintain_order=True)
+    index = pl.int_range(pl.len()).over("prompt_id").cast(pl.Int32).alias("pair_index")
+    return ordered.with_columns(index).drop("best", "source_order")
+
+
+def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    """prompt_id, phase (sft | pairs) for prompts that train at all."""
+    import polars as pl
+
+    with_pair = prompts.join(kept.select("prompt_id").unique(), on="prompt_id", how="semi")
+    ordered = with_pair.with_columns(_hash(pl.col("prompt_id"), rule.seed).alias("draw")).sort("dataset", "draw", "prompt_id")
+    position, size = pl.int_range(pl.len()).over("dataset"), pl.len().over("dataset")
+    # 1e-9: int(0.4 * N) must not lose a row to the binary form of 0.4.
+    is_sft = position < (size * rule.split.sft_frac + 1e-9).floor()
+    phase = pl.when(is_sft).then(pl.lit("sft")).otherwise(pl.lit("pairs"))
+    split = ordered.select("prompt_id", phase.alias("phase"))
+    if rule.split.without_pair is WithoutPair.DROP:
+        return split
+    rest = picks.join(with_pair, on="prompt_id", how="anti").select("prompt_id", pl.lit("sft").alias("phase"))
+    return pl.concat([split, rest])
+
+
+def _why_no_answer(prompts: pl.DataFrame, usable: pl.DataFrame, picks: pl.DataFrame) -> pl.DataFrame:
+    """prompt_id, reason for prompts without an SFT answer: no answer at all, all of them cut off, or none passes."""
+    import polars as pl
+
+    cut = usable.group_by("prompt_id").agg((pl.col("finish_reason") == "length").all().alias("all")).filter("all")
+    reasons = [
+        _lacking(prompts, usable, Reason.NO_RESPONSE),
+        cut.select("prompt_id", pl.lit(Reason.TRUNCATED.value).alias("reason")),
+        _lacking(prompts, picks, Reason.NO_PASSING_RESPONSE),
+    ]
+    return _first(reasons).join(picks, on="prompt_id", how="anti")
+
+
+def _why_no_pair(
+    prompts: pl.DataFrame,
+    usable: pl.DataFrame,
+    whole: pl.DataFrame,
+    losing: pl.DataFrame,
+    candidates: pl.DataFrame,
+    kept: pl.DataFrame,
+) -> pl.DataFrame:
+    """prompt_id, reason for prompts without a valid pair: the first that applies."""
+    import polars as pl
+
+    margins = candidates.group_by("prompt_id").agg(pl.col("margin").max())
+    tied = margins.filter(pl.col("margin") == 0)
+    reasons = [
+        _lacking(prompts, usable, Reason.NO_RESPONSE),
+        _lacking(prompts, whole, Reason.NO_PASSING_RESPONSE),
+        _lacking(prompts, losing, Reason.NO_FAILING_RESPONSE),
+        _lacking(prompts, candidates, Reason.NO_SAME_SOURCE_PAIR),
+        tied.select("prompt_id", pl.lit(Reason.TIE.value).alias("reason")),
+        _lacking(prompts, kept, Reason.MARGIN_OUTSIDE_WINDOW),
+    ]
+    return _first(reasons).join(kept, on="prompt_id", how="anti")
+
+
+def _lacking(prompts: pl.DataFrame, rows: pl.DataFrame, reason: Reason) -> pl.DataFrame:
+    import polars as pl
+
+    missing = prompts.join(rows.select("prompt_id").unique(), on="prompt_id", how="anti")
+    return missing.select("prompt_id", pl.lit(reason.value).alias("reason"))
+
+
+def _in_phase(phase: pl.DataFrame, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    return phase.filter(pl.col("phase") == name).select("prompt_id", pl.lit(Reason.OTHER_PHASE.value).alias("reason"))
+
+
+def _first(reasons: list[pl.DataFrame]) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.concat(reasons).unique(subset=["prompt_id"], keep="first", maintain_order=True)
+
+
+def _drops(prompts: pl.DataFrame, out: pl.DataFrame, reasons: list[pl.DataFrame]) -> pl.DataFrame:
+    """prompt_id and first reason of every prompt that is not in `out`."""
+    missing = prompts.join(out.select("prompt_id").unique(), on="prompt_id", how="anti").select("prompt_id")
+    return missing.join(_first(reasons), on="prompt_id", how="left").sort("prompt_id")
+
+
+def _hash(column: pl.Expr, seed: int) -> pl.Expr:
+    """A stable pseudo-random order: sha256 in Python, since polars does not keep its hash between versions."""
+    import hashlib
+
+    import polars as pl
+
+    def draw(values: pl.Series) -> pl.Series:
+        digests = [hashlib.sha256(f"{seed}/{value}".encode()).digest()[:8] for value in values]
+        return pl.Series([int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64)
+
+    return column.map_batches(draw, return_dtype=pl.UInt64)
