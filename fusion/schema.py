@@ -123,7 +123,7 @@ RESPONSE = _table(
 class Outcome(StrEnum):
     """What a verifier may say. Only PASS against FAIL may form a pair; an exception is never a score."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     FAIL = "fail"
     ERROR = "error"
     TIMEOUT = "timeout"
@@ -203,13 +203,31 @@ EVALUATION = _table(
     "evaluation",
     "model domain",
     {
-        "model": pa.string(),
+        "model": pa.string(),  # a role (base, sft, final) or a source
         "domain": pa.string(),  # "overall": the mean over domains
-        "score": pa.float64(),
+        "score": pa.float64(),  # mean over prompts of the share of their samples that passed
+        "low": pa.float64(),  # 95% interval
+        "high": pa.float64(),
+        "n": pa.int32(),  # prompts
+        "num_samples": pa.int32(),
+        "undecided": pa.int32(),  # samples without a pass or fail; they count as not passed
+    },
+)
+
+COMPARISON = _table(
+    "comparison",
+    "model against domain",
+    {
+        "model": pa.string(),
+        "against": pa.string(),
+        "domain": pa.string(),
+        "difference": pa.float64(),  # score of model minus score of against, on the same prompts
         "low": pa.float64(),  # 95% interval
         "high": pa.float64(),
         "n": pa.int32(),
-        "unparsed": pa.int32(),
+        "wins": pa.int32(),  # prompts on which model scores higher
+        "losses": pa.int32(),
+        "p_value": pa.float64(),  # exact two-sided sign test of wins against losses
     },
 )
 
