@@ -1,0 +1,82 @@
+"""The gate: whether the final model may be promoted, and why, in words.
+
+It reads the comparison table and nothing else, so another gate never repeats an evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from fusion.errors import ConfigError
+from fusion.evaluation.compare import OVERALL
+
+
+@dataclass(kw_only=True)
+class GateConfig:
+    """What a model must show before it may be promoted."""
+
+    against: str = "base"
+    """The model it must beat."""
+    min_gain: float = 0.0
+    """The gain, mean over domains, must be above this."""
+    max_regression: float = 0.0
+    """A domain may lose this much, even when the loss is certain."""
+    needs_interval: bool = True
+    """The whole 95% interval of the gain must be above `min_gain`, and only a loss whose interval excludes zero counts.
+    False: point estimates decide (for evaluations too small to say more)."""
+
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.min_gain < 1.0:
+            raise ConfigError(f"evaluation.gate.min_gain must be in [-1, 1), got {self.min_gain}; scores are in [0, 1]")
+        if not 0.0 <= self.max_regression <= 1.0:
+            raise ConfigError(
+                f"evaluation.gate.max_regression must be in [0, 1], got {self.max_regression}; 0.05 allows 5 points"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Example: Decision(False, ("overall gained 0.04 [-0.01, 0.09], not surely above 0.00",))"""
+
+    promoted: bool
+    reasons: tuple[str, ...]
+
+
+def decide(gate: GateConfig, comparison: pa.Table, model: str = "final") -> Decision:
+    """Weigh the COMPARISON rows of `model` minus `gate.against`.
+
+    Raises:
+        ConfigError: the two were not compared.
+    """
+    rows = {r["domain"]: r for r in comparison.to_pylist() if (r["model"], r["against"]) == (model, gate.against)}
+    if OVERALL not in rows:
+        compared = sorted({f"{r['model']} against {r['against']}" for r in comparison.to_pylist()})
+        raise ConfigError(
+            f"evaluation.gate.against is {gate.against!r}, but {model} was not compared with it; have: {compared}"
+        )
+    gained, reason = _gain(gate, rows.pop(OVERALL))
+    lost = [_words(domain, row) for domain, row in rows.items() if _is_lost(gate, row)]
+    kept = [] if lost else [f"none of {len(rows)} domains is lost"]
+    return Decision(gained and not lost, (reason, *lost, *kept))
+
+
+def _gain(gate: GateConfig, row: dict[str, float]) -> tuple[bool, str]:
+    measured = row["low"] if gate.needs_interval else row["difference"]
+    gained = measured > gate.min_gain
+    surely = "surely " if gate.needs_interval else ""
+    verdict = f"{surely}above" if gained else f"not {surely}above"
+    return gained, f"{_words(OVERALL, row)}, {verdict} {gate.min_gain:.2f}"
+
+
+def _is_lost(gate: GateConfig, row: dict[str, float]) -> bool:
+    certain = row["high"] < 0.0 or not gate.needs_interval
+    return certain and row["difference"] < -gate.max_regression
+
+
+def _words(domain: str, row: dict[str, float]) -> str:
+    value, low, high = row["difference"], row["low"], row["high"]
+    if value < 0:
+        return f"{domain} lost {-value:.2f} [{-high:.2f}, {-low:.2f}]"
+    return f"{domain} gained {value:.2f} [{low:.2f}, {high:.2f}]"
