@@ -85,6 +85,8 @@ class Config:
 
     name: str = MISSING
     """Name of the run; its results stand in runs/<name>/."""
+    recipe: str = "fusechat3"
+    """A function of `fusion.pipeline`."""
     runs: str = "runs"
     """Folder of runs."""
     seed: int = 42

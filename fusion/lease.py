@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold(folder: str, stopped: Callable[[], bool], announce: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def hold(
+    folder: str, stopped: Callable[[], bool], announce: Callable[[str], None], heartbeat_s: float = HEARTBEAT_S
+) -> Iterator[Callable[[], None]]:
     """Hold `folder`/lease.json for the block; yields a check that raises when the lease was lost.
 
     `announce` gets one line at once and then every minute while another run holds it; `stopped` ends the waiting.
@@ -40,7 +42,7 @@ def hold(folder: str, stopped: Callable[[], bool], announce: Callable[[str], Non
     _acquire(path, nonce, stopped, announce)
     end = threading.Event()
     lost = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, nonce, end, lost), name=f"lease {folder}", daemon=True)
+    beat = threading.Thread(target=_beat, args=(path, nonce, end, lost, heartbeat_s), name=f"lease {folder}", daemon=True)
     beat.start()
 
     def check() -> None:
@@ -77,8 +79,8 @@ def _acquire(path: str, nonce: str, stopped: Callable[[], bool], announce: Calla
         time.sleep(0.5)
 
 
-def _beat(path: str, nonce: str, end: threading.Event, lost: threading.Event) -> None:
-    while not end.wait(HEARTBEAT_S):
+def _beat(path: str, nonce: str, end: threading.Event, lost: threading.Event, heartbeat_s: float) -> None:
+    while not end.wait(heartbeat_s):
         if _read(path).get("nonce") != nonce:
             lost.set()
             return

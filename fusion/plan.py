@@ -1,9 +1,9 @@
 """What a run would do, step by step, before anything is spent.
 
-    HIT      sealed, undamaged, made from what its inputs hold now
-    RESUME   part of it is committed
-    REUSE    rows of an earlier artifact with the same row-local recipe can be taken over
-    NEW      everything is to be done; the reason is the difference from the nearest earlier recipe
+HIT      sealed, undamaged, made from what its inputs hold now
+RESUME   part of it is committed
+REUSE    rows of an earlier artifact with the same row-local recipe can be taken over
+NEW      everything is to be done; the reason is the difference from the nearest earlier recipe
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from fusion import lease, location
 from fusion.artifact import Artifact, write_json
-from fusion.errors import ArtifactError, FusionError, StepFailed
+from fusion.errors import StepFailed
 from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
 from fusion.runtime import Runtime
@@ -199,9 +199,7 @@ class Runner:
             self.listener.started(step)
             yield Work(step, inputs, out, lambda d, t: self.listener.progress(step, d, t), self._stop.is_set)
 
-    def _writer(
-        self, path: str, step: Step, now: Planned, check: Callable[[], None]
-    ) -> ArtifactWriter | TreeWriter:
+    def _writer(self, path: str, step: Step, now: Planned, check: Callable[[], None]) -> ArtifactWriter | TreeWriter:
         recipe = {"recipe": step.recipe, "row_fingerprint": step.row_fingerprint if step.row_local else None}
         write_json(location.join(path, "recipe.json"), recipe | {"label": step.label, "fingerprint": step.fingerprint})
         if isinstance(step.produces, Table):
@@ -209,6 +207,11 @@ class Runner:
         return TreeWriter(path, check)
 
     def _seal(self, work: Work, outcome: Outcome, seconds: float) -> None:
+        with self._changed:  # a streamed input ends a moment before it is published
+            while any(step.fingerprint not in outcome.artifacts for step in work.step.inputs.values()):
+                if self._stop.is_set():
+                    raise StepFailed(f"{work.step.name}: stopped before its input was sealed")
+                self._changed.wait(timeout=1.0)
         inputs = {name: outcome.artifacts[step.fingerprint].digest for name, step in work.step.inputs.items()}
         header = {
             "kind": work.step.kind,

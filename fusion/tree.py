@@ -1,9 +1,9 @@
 """An artifact that is a folder of files: a checkpoint. Same protocol: files first, the manifest last.
 
-    store/checkpoint/<label>-<fingerprint>/
-        files/          the model as any tool reads it (safetensors, tokenizer, config)
-        work/           what the step keeps to resume from (training checkpoints); removed by the seal
-        manifest.json   every file with its size and sha256
+store/checkpoint/<label>-<fingerprint>/
+    files/          the model as any tool reads it (safetensors, tokenizer, config)
+    work/           what the step keeps to resume from (training checkpoints); removed by the seal
+    manifest.json   every file with its size and sha256
 """
 
 from __future__ import annotations

@@ -222,7 +222,9 @@ class ArtifactWriter:
         rows, units = keys_of(keys, self.table.key), keys_of(keys, self.table.unit)
         with self._changed:
             if doubled := self._rows.intersection(rows):
-                raise ArtifactError(f"{self.folder.path}/{part.name} repeats {min(doubled)}, which is committed already")
+                raise ArtifactError(
+                    f"{self.folder.path}/{part.name} repeats {min(doubled)}, which is committed already"
+                )
             self._rows.update(rows)
             self._units.update(units)
             self._parts[part.name] = part

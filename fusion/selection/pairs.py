@@ -51,7 +51,9 @@ def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selec
     valid = _in_window(candidates, rule)
     kept = _keep_sources(valid, rule)
     phase = _phases(prompts, picks, kept, rule)
-    sft = phase.filter(pl.col("phase") == "sft").join(picks, on="prompt_id").select("prompt_id", "source", "sample_index")
+    sft = (
+        phase.filter(pl.col("phase") == "sft").join(picks, on="prompt_id").select("prompt_id", "source", "sample_index")
+    )
     pairs = phase.filter(pl.col("phase") == "pairs").select("prompt_id").join(kept, on="prompt_id")
     no_answer = _why_no_answer(prompts, usable, picks)
     no_pair = _why_no_pair(prompts, usable, whole, losing, candidates, kept)
@@ -66,7 +68,9 @@ def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selec
 def _best(rows: pl.DataFrame, by: list[str], worst: bool = False) -> pl.DataFrame:
     """First row of each group in the total order; `worst` takes the lowest reward, ties as before."""
     order = ["rank", "length", "source_order", "sample_index"]
-    return rows.sort(order, descending=[not worst, False, False, False]).unique(subset=by, keep="first", maintain_order=True)
+    return rows.sort(order, descending=[not worst, False, False, False]).unique(
+        subset=by, keep="first", maintain_order=True
+    )
 
 
 def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection) -> pl.DataFrame:
@@ -129,7 +133,9 @@ def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule
     import polars as pl
 
     with_pair = prompts.join(kept.select("prompt_id").unique(), on="prompt_id", how="semi")
-    ordered = with_pair.with_columns(_hash(pl.col("prompt_id"), rule.seed).alias("draw")).sort("dataset", "draw", "prompt_id")
+    ordered = with_pair.with_columns(_hash(pl.col("prompt_id"), rule.seed).alias("draw")).sort(
+        "dataset", "draw", "prompt_id"
+    )
     position, size = pl.int_range(pl.len()).over("dataset"), pl.len().over("dataset")
     # 1e-9: int(0.4 * N) must not lose a row to the binary form of 0.4.
     is_sft = position < (size * rule.split.sft_frac + 1e-9).floor()

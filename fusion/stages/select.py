@@ -116,7 +116,9 @@ class _Texts:
         rows = []
         for pick in picks.iter_rows(named=True):
             text, rewards = answers[pick["prompt_id"], pick["source"], pick["sample_index"]]
-            rows.append(pick | prompts[pick["prompt_id"]] | {"response": text, "rewards": rewards, "rule": self._config.rule})
+            rows.append(
+                pick | prompts[pick["prompt_id"]] | {"response": text, "rewards": rewards, "rule": self._config.rule}
+            )
         return SFT_EXAMPLE.build(rows)
 
     def pair_rows(self, pairs: pl.DataFrame) -> pa.Table:
@@ -142,7 +144,11 @@ class _Texts:
         import polars as pl
 
         keys = ["prompt_id", "source", "sample_index"]
-        columns = [pl.col("prompt_id"), pl.col(source_column).alias("source"), pl.col(index_column).alias("sample_index")]
+        columns = [
+            pl.col("prompt_id"),
+            pl.col(source_column).alias("source"),
+            pl.col(index_column).alias("sample_index"),
+        ]
         asked = wanted.select(columns).unique()
         found: dict[tuple[str, str, int], tuple[str, list[dict[str, object]]]] = {}
         for source in self._config.sources:

@@ -1,0 +1,233 @@
+"""The command line, and the only place where a recipe meets a runtime.
+
+Nothing heavy is imported before a command needs it: `fusion --help` answers at once, and `fusion plan` loads neither
+Ray nor an engine nor torch.
+
+Exit codes: 0 done; 1 a step failed; 2 refused before starting; 130 interrupted (the same command resumes).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from fusion.errors import ConfigError, FusionError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = """\
+fusion: several strong, different language models into one compact model
+
+  fusion run experiment=NAME [key=value ...]    do it; the same command again resumes, and does nothing when done
+  fusion plan experiment=NAME [key=value ...]   what a run would do, step by step, before anything is spent
+  fusion show RUN [TABLE] [--where COLUMN=VALUE ...] [--limit N]
+                                                rows of a finished run: sft, pairs, prompts, responses, drops, ...
+  fusion explain RUN KEY                        everything about one prompt: candidates, scores, what was chosen and why
+  fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
+  fusion report RUN                             write runs/RUN/report.html again
+  fusion doctor                                 check this machine and say what to type
+
+`run` and `plan` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR` adds a
+folder of own yaml files, `fusion run --help` lists groups and options, `eval "$(fusion -sc install=bash)"` completes.
+Exit codes: 0 done, 1 a step failed, 2 refused before starting, 130 interrupted (resumable).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `fusion` script."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(_guarded(lambda: _dispatch(arguments)))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] in ("-sc", "--shell-completion"):
+        from fusion.completion import complete
+
+        return complete(arguments[1:], list(COMMANDS))
+    if arguments[0] == "--version":
+        import fusion
+
+        print(f"fusion {fusion.__version__}")
+        return 0
+    command = COMMANDS.get(arguments[0])
+    if command is None:
+        import difflib
+
+        close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f" Did you mean `fusion {close[0]}`?" if close else ""
+        raise ConfigError(f"there is no command {arguments[0]!r}.{hint} Commands: {', '.join(COMMANDS)}")
+    return command(arguments[1:])
+
+
+def _guarded(body: Callable[[], int]) -> int:
+    """Run a command; turn its errors into one message and an exit code."""
+    try:
+        return body()
+    except ConfigError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 2
+    except FusionError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything committed is kept, the same command resumes", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# -- run and plan ------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: list[str]) -> int:
+    return _composed(arguments, run_config)
+
+
+def _plan(arguments: list[str]) -> int:
+    return _composed(arguments, plan_config)
+
+
+def _composed(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
+    """Compose the config and call `body`; Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main."""
+    config_dir = None
+    if "--config-dir" in arguments:
+        at = arguments.index("--config-dir")
+        if at + 1 == len(arguments):
+            raise ConfigError("--config-dir needs a folder")
+        config_dir = arguments[at + 1]
+        if not os.path.isdir(config_dir):
+            raise ConfigError(f"--config-dir {config_dir}: there is no such folder")
+    if any(argument.startswith("-") and argument != "--config-dir" for argument in arguments):
+        return _hydra_main(arguments, body)
+    from fusion.config import composed
+
+    return body(composed([a for a in arguments if a not in ("--config-dir", config_dir)], config_dir))
+
+
+def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
+    import hydra
+
+    from fusion.config import register
+
+    register()
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+    def task(tree: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from omegaconf import open_dict
+
+        job = HydraConfig.get()
+        if job.mode.name == "MULTIRUN":
+            with open_dict(tree):
+                tree.name = f"{tree.name},{job.job.override_dirname}"
+        codes.append(_guarded(lambda: body(tree)))
+
+    sys.argv = ["fusion", *arguments]
+    task()
+    return max(codes, default=0)
+
+
+def plan_config(tree: DictConfig) -> int:
+    """Print what a run would do."""
+    from rich.console import Console
+
+    from fusion.config import typed
+    from fusion.console import plan_table
+    from fusion.pipeline import build
+    from fusion.plan import plan
+
+    config = typed(tree)
+    Console().print(plan_table(plan(config.store.path, build(config).targets)))
+    return 0
+
+
+def run_config(tree: DictConfig) -> int:
+    """Run a recipe and leave its run folder."""
+    from pathlib import Path
+
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from fusion.config import typed
+    from fusion.console import Terminal, log_to
+    from fusion.pipeline import build
+    from fusion.results import conclude
+    from fusion.runner import Runner
+
+    config = typed(tree)
+    recipe = build(config)
+    folder = Path(config.runs) / config.name
+    log_to(folder / "log.txt")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
+    terminal = Terminal(Console())
+    runner = Runner(config.store.path, lambda: _runtime(config.cluster), config.cluster.capacity, terminal)
+    try:
+        outcome = runner.run(recipe.targets)
+    finally:
+        terminal.close()
+    conclude(recipe, outcome, folder, terminal.console)
+    return 0
+
+
+def _runtime(cluster: object) -> object:
+    from fusion.cluster_config import ClusterConfig, RuntimeKind
+    from fusion.runtime import InProcess
+
+    assert isinstance(cluster, ClusterConfig)
+    if cluster.runtime is RuntimeKind.IN_PROCESS:
+        return InProcess()
+    from actors.runtime import RayRuntime
+
+    return RayRuntime(cluster.ray)
+
+
+# -- looking at what was made ------------------------------------------------------------------------------------------
+
+
+def _show(arguments: list[str]) -> int:
+    from fusion.ledger import show
+
+    return show(arguments)
+
+
+def _explain(arguments: list[str]) -> int:
+    from fusion.ledger import explain
+
+    return explain(arguments)
+
+
+def _diff(arguments: list[str]) -> int:
+    from fusion.ledger import diff
+
+    return diff(arguments)
+
+
+def _report(arguments: list[str]) -> int:
+    from fusion.results import rewrite_report
+
+    return rewrite_report(arguments)
+
+
+def _doctor(arguments: list[str]) -> int:
+    from fusion.doctor import examine
+
+    return examine(arguments)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "plan": _plan,
+    "show": _show,
+    "explain": _explain,
+    "diff": _diff,
+    "report": _report,
+    "doctor": _doctor,
+}

@@ -1,0 +1,69 @@
+"""One writer at a time; a dead one is replaced at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fusion import lease
+from fusion.errors import ArtifactError
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_second_holder_waits_until_the_first_is_done(tmp_path: Path) -> None:
+    notes: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with lease.hold(str(tmp_path), never, notes.append):
+            order.append("second")
+
+    with lease.hold(str(tmp_path), never, notes.append):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.7)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert len(notes) == 1
+    assert "is writing" in notes[0]
+
+
+def test_the_lease_of_a_killed_process_is_taken_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from fusion import lease\n"
+        "with lease.hold(sys.argv[1], lambda: False, print): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.wait()
+    started = time.monotonic()
+    with lease.hold(str(tmp_path), never, print):
+        assert time.monotonic() - started < 2
+
+
+def test_a_lost_lease_stops_the_writer(tmp_path: Path) -> None:
+    with lease.hold(str(tmp_path), never, print, heartbeat_s=0.05) as check:
+        check()
+        (tmp_path / "lease.json").write_text(json.dumps({"nonce": "other", "host": "h", "pid": 1, "beat": time.time()}))
+        time.sleep(0.3)
+        with pytest.raises(ArtifactError, match="another run took the lease"):
+            check()
+
+
+def test_waiting_ends_when_the_run_is_stopped(tmp_path: Path) -> None:
+    with lease.hold(str(tmp_path), never, print):  # noqa: SIM117
+        with pytest.raises(ArtifactError, match="stopped while waiting"):
+            with lease.hold(str(tmp_path), lambda: True, print):
+                pass
