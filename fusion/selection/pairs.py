@@ -86,7 +86,9 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
     worst = _best(losing, by, worst=True).select(columns)
     joined = best.join(worst, on=by, suffix="_rejected")
     rejected_source = pl.col("source") if same else pl.col("source_rejected")
-    return joined.filter(pl.col("folded") != pl.col("folded_rejected")).select(
+    is_same_text = pl.col("folded") == pl.col("folded_rejected")
+    margin = pl.when(is_same_text).then(0.0).otherwise(pl.col("rank") - pl.col("rank_rejected"))
+    return joined.select(
         "prompt_id",
         "source_order",
         pl.col("rank").alias("best"),
@@ -94,7 +96,7 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
         pl.col("sample_index").alias("chosen_index"),
         rejected_source.alias("rejected_source"),
         pl.col("sample_index_rejected").alias("rejected_index"),
-        (pl.col("rank") - pl.col("rank_rejected")).alias("margin"),
+        margin.cast(pl.Float32).alias("margin"),
     )
 
 
