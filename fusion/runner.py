@@ -22,20 +22,12 @@ from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
 from fusion.runtime import Runtime
 from fusion.schema import Table
-from fusion.step import Step
+from fusion.step import Capacity, Step
 from fusion.tree import TreeArtifact, TreeWriter
 from fusion.work import Input, Work
 from fusion.writer import ArtifactWriter
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What may be asked for at one time."""
-
-    cpus: float = 6.0
-    gpus: int = 0
 
 
 class Listener(Protocol):

@@ -51,6 +51,14 @@ class Placement:
     """A worker that reports nothing for this long counts as dead."""
 
 
+@dataclass(kw_only=True)
+class Capacity:
+    """What steps that run at the same time may ask for together."""
+
+    cpus: float = 6.0
+    gpus: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tree:
     """The contract of an artifact that is a folder of files (a checkpoint), not a table."""

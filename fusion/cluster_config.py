@@ -1,0 +1,74 @@
+"""How a run reaches Ray: a cluster of its own on this machine, or one that is there.
+
+Nothing here bears identity: two runs that differ only in it are the same experiment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from fusion.errors import ConfigError
+from fusion.step import Capacity, Placement
+
+SOCKET_PATH_LIMIT = 40
+"""Characters of a temporary folder; Ray appends up to 67 and Unix sockets end at 107."""
+
+
+@dataclass(kw_only=True)
+class RayConfig:
+    """Which Ray, and how much of it this run may take."""
+
+    address: str | None = None
+    """null: start Ray in this process's name and end it with the run; `auto` or `host:port`: join one that is there."""
+    num_cpus: int = 6
+    """Logical CPUs of a Ray started here. More than there are cores: light actors otherwise wait for each other."""
+    num_gpus: int | None = None
+    """GPUs of a Ray started here; null: those that Ray finds."""
+    cpu_share: float = 0.1
+    """Logical CPUs a worker asks of Ray for each of its threads. 1 on a cluster, where Ray places workers by it; small
+    on one machine, where the runner has counted already and a worker that waits for a CPU would wait for ever."""
+    temp_dir: str | None = None
+    """Folder of Ray's sessions and logs, at most 40 characters; null: Ray's own, /tmp/ray. Used when starting Ray."""
+    object_store_gib: float = 0.25
+    """Shared memory of a Ray started here. Keys and receipts travel through it, never text, so little is enough."""
+    resource_wait_s: float = 1800.0
+    """How long a worker may wait for nodes with free GPUs. A guess: twice what autoscalers take for a GPU node."""
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.address.startswith("ray://"):
+            raise ConfigError(
+                f"cluster.ray.address is {self.address}: a run's driver must live inside the cluster, because it streams "
+                "from Ray Data. Submit it there: fusion submit ..., or ray job submit -- fusion run ..."
+            )
+        if self.temp_dir is not None and len(self.temp_dir) > SOCKET_PATH_LIMIT:
+            raise ConfigError(
+                f"cluster.ray.temp_dir is {len(self.temp_dir)} characters long ({self.temp_dir}); sockets lie in it and "
+                f"their paths are limited: take a folder of at most {SOCKET_PATH_LIMIT}, such as /tmp/ray"
+            )
+        for name, low in (("num_cpus", 1), ("cpu_share", 0.001), ("object_store_gib", 0.08), ("resource_wait_s", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"cluster.ray.{name} must be at least {low}, got {getattr(self, name)}")
+
+
+class RuntimeKind(Enum):
+    """Where workers live."""
+
+    RAY = "ray"
+    IN_PROCESS = "in_process"
+
+
+@dataclass(kw_only=True)
+class ClusterConfig:
+    """Where a run runs, and how much of it at a time."""
+
+    runtime: RuntimeKind = RuntimeKind.RAY
+    ray: RayConfig = field(default_factory=RayConfig)
+    capacity: Capacity = field(default_factory=Capacity)
+    pools: dict[str, Placement] = field(default_factory=dict)
+    """Placement by name of a model or reward (`gemma3_270m`), or by kind of step (responses, rewards, verifiers,
+    logprobs, checkpoint); the name wins."""
+
+    def placement(self, kind: str, name: str) -> Placement:
+        """Where a step of this kind, for this model or reward, runs."""
+        return self.pools.get(name) or self.pools.get(kind) or Placement()
