@@ -7,15 +7,14 @@ happens when one dies, and that results stream back while work goes on.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
 from fusion.artifact import Receipt
+from fusion.errors import EngineError, FusionError
 from fusion.step import Placement
 
 
@@ -28,9 +27,23 @@ class Done:
 
 
 class Session(Protocol):
-    """An open worker. `process` may be called from several threads at once; it returns after the commit."""
+    """An open worker.
 
-    def process(self, task: object) -> Mapping[str, Receipt]: ...
+    A session of a `map` is called from `placement.in_flight` threads, a session of a `stream` from one.
+    """
+
+    def process(self, task: object) -> Mapping[str, Receipt]:
+        """Do a task and commit it; returns after the commit.
+
+        A task may come twice, whole: the worker that did it died before its receipt was heard. Committed parts are
+        named by their content, so rows that come out equal are the same part and count once; what is not reproducible
+        must be looked up before it is made again (a `map` asks `Tasks.remaining`, a `stream` cannot).
+
+        Raises:
+            EngineError: the engine is dead; the process that hosts it ends and the task is done elsewhere.
+            FusionError: the caller gets it as it is; any other exception reaches it as an EngineError.
+        """
+        ...
 
 
 class WorkerSpec(Protocol):
@@ -56,13 +69,16 @@ class Tasks(Protocol):
 
 
 class Runtime(Protocol):
-    """The three runtimes keep this contract; `tests/test_runtime.py` runs against each."""
+    """The three runtimes keep this contract; `tests/fusion/test_runtime.py` runs against each."""
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
         """Run tasks on `placement.replicas` sessions, `placement.in_flight` outstanding at each, in any order.
 
+        A session that dies, or stalls for `placement.stall_s`, is replaced, and `tasks.remaining` says what is left of
+        the tasks it had. Closing the iterator ends the sessions.
+
         Raises:
-            EngineError: more than `placement.max_restarts` sessions died, or one stalled for `placement.stall_s`.
+            EngineError: more than `placement.max_restarts` sessions died, or a worker raised.
         """
         ...
 
@@ -71,7 +87,13 @@ class Runtime(Protocol):
     ) -> Iterator[Done]:
         """Run every worker pool over a feed whose items appear over time; ends when the feed ends.
 
-        Every item goes through every pool, so an item yields one `Done` a pool.
+        Every item goes through every pool, in their order, so an item yields one `Done` a pool; `task_id` is the
+        item's place in the feed. A pool has `placement.replicas` sessions; one that dies is replaced up to
+        `placement.max_restarts` times and its items are done again. Closing the iterator ends the sessions.
+
+        Raises:
+            EngineError: a session died too often, nothing came back for `placement.stall_s`, or a worker raised.
+            Exception: what the feed raised.
         """
         ...
 
@@ -83,46 +105,33 @@ class Runtime(Protocol):
 
 
 class InProcess:
-    """Everything in this process, in threads: tests, debugging, and machines without Ray."""
+    """Everything in this process: tests, debugging, and machines without Ray. One session a worker; none is replaced."""
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
         with worker.open(placement) as session, ThreadPoolExecutor(placement.in_flight) as pool:
             waiting: dict[Future[Mapping[str, Receipt]], int] = {}
-            for task_id, task in enumerate(tasks):
-                waiting[pool.submit(session.process, task)] = task_id
-                if len(waiting) >= placement.in_flight:
-                    yield from _finished(waiting, FIRST_COMPLETED)
-            while waiting:
-                yield from _finished(waiting, FIRST_COMPLETED)
+            try:
+                for task_id, task in enumerate(tasks):
+                    waiting[pool.submit(session.process, task)] = task_id
+                    if len(waiting) >= placement.in_flight:
+                        yield from _finished(waiting, name)
+                while waiting:
+                    yield from _finished(waiting, name)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def stream(
         self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
     ) -> Iterator[Done]:
-        results: queue.Queue[Done | BaseException | None] = queue.Queue()
-        items = list(feed) if len(workers) > 1 else feed
-
-        def pump(worker: WorkerSpec, placement: Placement) -> None:
-            try:
-                with worker.open(placement) as session:
-                    for task_id, item in enumerate(items):
-                        results.put(Done(task_id, session.process(item)))
-            except BaseException as error:
-                results.put(error)
-            finally:
-                results.put(None)
-
-        threads = [threading.Thread(target=pump, args=pair, name=name, daemon=True) for pair in workers]
-        for thread in threads:
-            thread.start()
-        running = len(threads)
-        while running:
-            result = results.get()
-            if result is None:
-                running -= 1
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                yield result
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(worker.open(placement)) for worker, placement in workers]
+            for task_id, item in enumerate(feed):
+                for session in sessions:
+                    try:
+                        receipts = session.process(item)
+                    except Exception as error:
+                        raise surfaced(name, error) from error
+                    yield Done(task_id, receipts)
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         spec.run(rank=0, world_size=1)
@@ -131,7 +140,17 @@ class InProcess:
         """Sessions are closed by their `with` blocks."""
 
 
-def _finished(waiting: dict[Future[Mapping[str, Receipt]], int], when: str) -> Iterator[Done]:
-    done, _ = wait(waiting, return_when=when)
+def surfaced(name: str, error: BaseException) -> FusionError:
+    """What a caller gets for an exception of a session: ours as they are, others as an EngineError that names them."""
+    if isinstance(error, FusionError):
+        return error
+    return EngineError(f"{name}: a worker raised {type(error).__name__}: {error}")
+
+
+def _finished(waiting: dict[Future[Mapping[str, Receipt]], int], name: str) -> Iterator[Done]:
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in done:
-        yield Done(waiting.pop(future), future.result())
+        task_id = waiting.pop(future)
+        if (error := future.exception()) is not None:
+            raise surfaced(name, error) from error
+        yield Done(task_id, future.result())
