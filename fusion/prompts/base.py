@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+
+from fusion.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,12 @@ class Prompts(ABC):
 
     limit: int = 0
     """Keep the first so many after removal of duplicates, spread evenly over domains; 0: all."""
-    kind: ClassVar[str] = "prompts"
 
-    def resolve(self) -> None:
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise ConfigError(f"{type(self).__name__}.limit must be 0 (all) or more, got {self.limit}")
+
+    def resolve(self) -> None:  # noqa: B027 (most sources have nothing to complete)
         """Complete what identity needs (e.g. the digest of a file); called once, before planning.
 
         Raises:
@@ -39,8 +43,24 @@ class Prompts(ABC):
 
     @abstractmethod
     def read(self) -> Iterator[RawPrompt]:
-        """All prompts, in a stable order.
+        """All prompts, in a stable order; a source that grows appends, so that what was kept before stays kept.
 
         Raises:
             ConfigError: a line is malformed or not UTF-8 (file and line number are named).
         """
+
+    def within_limit(self, prompts: Sequence[RawPrompt]) -> list[RawPrompt]:
+        """The prompts that `limit` lets through, in their order. A larger limit keeps all that a smaller one kept."""
+        return evenly(prompts, self.limit)
+
+
+def evenly(prompts: Sequence[RawPrompt], limit: int) -> list[RawPrompt]:
+    """The first `limit` prompts, taken in turn from each domain; 0: all."""
+    if not limit or len(prompts) <= limit:
+        return list(prompts)
+    taken: dict[str, int] = {}
+    turns = []
+    for position, prompt in enumerate(prompts):
+        turn = taken[prompt.domain] = taken.get(prompt.domain, -1) + 1
+        turns.append((turn, list(taken).index(prompt.domain), position))
+    return [prompts[position] for position in sorted(position for *_, position in sorted(turns)[:limit])]
