@@ -1,9 +1,10 @@
-"""What an evaluation adds to `result.json`: scores by model and domain, gains, and the gate's decision."""
+"""What an evaluation adds to `result.json`: scores by model and domain, the gain, and the gate's decision."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
+from fusion.evaluation.compare import OVERALL
 from fusion.evaluation.gate import GateConfig, decide
 
 
@@ -12,19 +13,24 @@ def result_entries(evaluation: pa.Table, comparison: pa.Table, gate: GateConfig)
 
     Example:
         {"evaluation": {"final": {"overall": {"score": 0.58, "low": 0.51, "high": 0.65, "n": 200, "undecided": 0}}},
-         "gains": {"final - base": {"overall": {"difference": 0.25, "low": 0.19, "high": 0.31, "p_value": 1e-9}}},
+         "gain": {"difference": 0.25, "low": 0.19, "high": 0.31, "n": 200, "p_value": 1e-9},
          "gate": {"promoted": true, "reasons": ["overall gained 0.25 [0.19, 0.31], surely above 0.00"]}}
+
+    Raises:
+        ConfigError: final was not compared with the model that the gate names.
     """
     scores: dict[str, dict[str, object]] = {}
     for row in evaluation.to_pylist():
         scores.setdefault(row["model"], {})[row["domain"]] = _pick(row, "score", "low", "high", "n", "undecided")
-    gains: dict[str, dict[str, object]] = {}
-    for row in comparison.to_pylist():
-        pair = f"{row['model']} - {row['against']}"
-        gains.setdefault(pair, {})[row["domain"]] = _pick(row, "difference", "low", "high", "p_value")
     decision = decide(gate, comparison)
-    verdict = {"promoted": decision.promoted, "reasons": list(decision.reasons)}
-    return {"evaluation": scores, "gains": gains, "gate": verdict}
+    entries: dict[str, object] = {
+        "evaluation": scores,
+        "gate": {"promoted": decision.promoted, "reasons": list(decision.reasons)},
+    }
+    for row in comparison.to_pylist():
+        if (row["model"], row["against"], row["domain"]) == ("final", "base", OVERALL):
+            entries["gain"] = _pick(row, "difference", "low", "high", "n", "p_value")
+    return entries
 
 
 def _pick(row: dict[str, object], *names: str) -> dict[str, object]:

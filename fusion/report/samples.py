@@ -111,8 +111,13 @@ def _of_source(record: RunRecord, source: str, domains: pa.Table) -> pa.Table:
 
 
 def _codes(table: pa.Table, name: str) -> tuple[Codes, list[str]]:
-    names, codes = np.unique(table.column(name).to_numpy().astype(str), return_inverse=True)
-    return codes.astype(np.int64), [str(one) for one in names]
+    """Each value as its number among the sorted distinct values."""
+    encoded = table.column(name).combine_chunks().dictionary_encode()
+    names = np.asarray(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(names)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[encoded.indices.to_numpy()], [str(one) for one in names[order]]
 
 
 def _floats(table: pa.Table, name: str) -> Floats:

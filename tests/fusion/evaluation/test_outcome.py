@@ -8,7 +8,7 @@ from fusion.schema import EVALUATION
 from tests.fusion.evaluation.test_gate import comparison
 
 
-def test_the_result_says_scores_gains_and_the_decision():
+def test_the_result_says_scores_gain_and_the_decision():
     scores = {"gcd": DomainScores(np.array([1.0, 0.0]), num_samples=2, undecided=1)}
     entries = result_entries(
         EVALUATION.build(evaluation_rows("final", scores)), comparison(overall=(0.2, 0.1, 0.3)), GateConfig()
@@ -20,5 +20,5 @@ def test_the_result_says_scores_gains_and_the_decision():
         "n": 2,
         "undecided": 1,
     }
-    assert entries["gains"]["final - base"]["overall"]["difference"] == 0.2
+    assert entries["gain"]["difference"] == 0.2
     assert entries["gate"]["promoted"] is True

@@ -7,7 +7,9 @@ import pytest
 
 from fusion.report.build import build
 from fusion.report.record import RunRecord
-from tests.fusion.report.sample_run import SECRET
+from fusion.report.samples import load
+from fusion.schema import REWARD
+from tests.fusion.report.sample_run import SECRET, sealed
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +94,6 @@ def test_training_rows_add_up_over_sources(record, page):
 
 
 def test_best_of_all_sources_is_at_least_the_best_of_each(record):
-    from fusion.report.samples import load
-
     samples = load(record)
     everyone = samples.source_codes >= 0
     bests = [samples.any_pass_rate(samples.of(source)) for source in samples.sources]
@@ -101,12 +101,21 @@ def test_best_of_all_sources_is_at_least_the_best_of_each(record):
 
 
 def test_pass_rates_are_the_verdicts(record):
-    from fusion.report.samples import load
-
     samples = load(record)
     for source in samples.sources:
         outcomes = record.rewards[source, "answer"].read(["outcome"]).column("outcome").to_pylist()
         assert samples.pass_rate(samples.of(source)) == pytest.approx(outcomes.count("pass") / len(outcomes))
+
+
+def test_a_response_that_no_reward_covers_did_not_pass(record, tmp_path):
+    """A scorer failed on every other response: its rows are gone, the responses are still counted."""
+    whole = record.rewards["gemma3_270m", "answer"]
+    rows = whole.read(whole.table.schema.names).to_pylist()[::2]
+    halved = sealed(tmp_path / "half", REWARD, rows, {})
+    samples = load(dataclasses.replace(record, rewards={("gemma3_270m", "answer"): halved}))
+    passed = [row["outcome"] for row in rows].count("pass")
+    total = record.responses["gemma3_270m"].accounts.rows_out
+    assert samples.pass_rate(samples.of("gemma3_270m")) == pytest.approx(passed / total)
 
 
 def test_a_run_without_training_shows_what_it_has(record):
