@@ -38,13 +38,13 @@ class RayConfig:
     def __post_init__(self) -> None:
         if self.address is not None and self.address.startswith("ray://"):
             raise ConfigError(
-                f"cluster.ray.address is {self.address}: a run's driver must live inside the cluster, because it streams "
-                "from Ray Data. Submit it there: fusion submit ..., or ray job submit -- fusion run ..."
+                f"cluster.ray.address is {self.address}: a run's driver must live inside the cluster, because it "
+                "reads streams of Ray Data. Submit it there: ray job submit ... -- fusion run ..."
             )
         if self.temp_dir is not None and len(self.temp_dir) > SOCKET_PATH_LIMIT:
             raise ConfigError(
-                f"cluster.ray.temp_dir is {len(self.temp_dir)} characters long ({self.temp_dir}); sockets lie in it and "
-                f"their paths are limited: take a folder of at most {SOCKET_PATH_LIMIT}, such as /tmp/ray"
+                f"cluster.ray.temp_dir is {len(self.temp_dir)} characters long ({self.temp_dir}); Ray puts sockets "
+                f"there, whose paths are limited: take a folder of at most {SOCKET_PATH_LIMIT} characters"
             )
         for name, low in (("num_cpus", 1), ("cpu_share", 0.001), ("object_store_gib", 0.08), ("resource_wait_s", 1)):
             if getattr(self, name) < low:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from fusion.artifact import Receipt
@@ -75,7 +76,7 @@ class Runtime(Protocol):
         """Run tasks on `placement.replicas` sessions, `placement.in_flight` outstanding at each, in any order.
 
         A session that dies, or stalls for `placement.stall_s`, is replaced, and `tasks.remaining` says what is left of
-        the tasks it had. Closing the iterator ends the sessions.
+        the tasks it had. Closing the iterator ends the sessions; without tasks none is opened.
 
         Raises:
             EngineError: more than `placement.max_restarts` sessions died, or a worker raised.
@@ -105,13 +106,17 @@ class Runtime(Protocol):
 
 
 class InProcess:
-    """Everything in this process: tests, debugging, and machines without Ray. One session a worker; none is replaced."""
+    """Everything in this process: tests, debugging, machines without Ray. One session a worker; none is replaced."""
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        numbered = enumerate(tasks)
+        first = next(numbered, None)
+        if first is None:
+            return
         with worker.open(placement) as session, ThreadPoolExecutor(placement.in_flight) as pool:
             waiting: dict[Future[Mapping[str, Receipt]], int] = {}
             try:
-                for task_id, task in enumerate(tasks):
+                for task_id, task in chain([first], numbered):
                     waiting[pool.submit(session.process, task)] = task_id
                     if len(waiting) >= placement.in_flight:
                         yield from _finished(waiting, name)

@@ -1,0 +1,152 @@
+"""Joining Ray, or starting one that ends with this process, and keeping its chatter in the log.
+
+Ray's processes are bound to the *thread* that starts them: the kernel kills them when it ends (PR_SET_PDEATHSIG). The
+runner starts Ray from whichever job comes first, so a keeper thread of ours starts it and stays until `disconnect`.
+After a kill -9 of the driver GCS, raylet and all actors are gone within seconds; two idle agents of Ray's follow after
+a minute, when they have given up telling a driver that no longer exists.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+
+import ray
+
+from fusion.cluster_config import RayConfig
+from fusion.errors import ConfigError, EngineError
+
+START_S = 120.0
+PROBE_S = 5.0
+CHATTY = ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Connection:
+    """A driver's connection to Ray; `started` says whether it owns the cluster."""
+
+    started: bool
+    _end: threading.Event = field(default_factory=threading.Event)
+    _keeper: threading.Thread | None = None
+
+    def disconnect(self) -> None:
+        """Leave Ray; a cluster that was started here ends, with every process of it."""
+        if self._keeper is not None:
+            self._end.set()
+            self._keeper.join()
+            self._keeper = None
+
+
+def connect(config: RayConfig) -> Connection:
+    """Join the Ray at `config.address`, or start one here; a process that is connected already stays as it is.
+
+    Raises:
+        ConfigError: no Ray answers at the address.
+        EngineError: a local Ray did not start within two minutes.
+    """
+    if ray.is_initialized():
+        quiet()
+        return Connection(started=False)
+    if config.address is not None:
+        _probe(config.address)
+    connection = Connection(started=config.address is None)
+    ready = threading.Event()
+    failure: list[Exception] = []
+
+    def keep() -> None:
+        try:
+            _init(config)
+        except Exception as error:
+            failure.append(error)
+            return
+        finally:
+            ready.set()
+        connection._end.wait()
+        ray.shutdown()
+
+    connection._keeper = threading.Thread(target=keep, name="ray keeper", daemon=True)
+    connection._keeper.start()
+    if not ready.wait(START_S):
+        raise EngineError(f"Ray did not start within {START_S:.0f} s; its logs are in {_logs(config)}")
+    if failure:
+        raise _refusal(config, failure[0]) from failure[0]
+    quiet()
+    return connection
+
+
+def quiet() -> None:
+    """Ray's own messages go to the log of this program instead of the terminal; its workers' stay in Ray's session."""
+    import ray._private.worker as ray_worker
+    import ray.data  # noqa: F401  its import installs the console handler that is removed below
+
+    for name in CHATTY:
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = name == "ray" or logger.propagate
+    # Ray 2.60 prints what raylets report (a worker died, memory is short) whatever `log_to_driver` says.
+    ray_worker.print_to_stdstream = _to_log
+
+
+def _to_log(data: dict[str, object], ignore_prefix: bool) -> None:
+    lines = data["lines"]
+    assert isinstance(lines, list)
+    for line in lines:
+        log.info("%s: %s", data["pid"], line)
+
+
+def _init(config: RayConfig) -> None:
+    if config.address is not None:
+        ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+        return
+    # Read by Ray's own processes when they start: no usage report leaves the machine, and hidden devices stay hidden.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address="local",
+        num_cpus=config.num_cpus,
+        num_gpus=config.num_gpus,
+        object_store_memory=int(config.object_store_gib * 2**30),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=config.temp_dir,
+    )
+
+
+def _probe(address: str) -> None:
+    """A head that is not there is known at once; Ray itself would try for a minute and then abort the process."""
+    if address == "auto":
+        found = ray._private.services.find_gcs_addresses()
+        if os.environ.get("RAY_ADDRESS") or found:
+            return
+        raise ConfigError(f"cluster.ray.address is auto, but no Ray runs on this machine; {_REMEDY}")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"cluster.ray.address is {address}; expected null, auto or host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"cluster.ray.address is {address}, but nothing answers there ({error}); {_REMEDY}"
+        ) from error
+
+
+def _refusal(config: RayConfig, error: Exception) -> Exception:
+    if config.address is None:
+        return EngineError(f"Ray did not start: {error}; its logs are in {_logs(config)}")
+    return ConfigError(f"cluster.ray.address is {config.address}, but joining it failed: {error}; {_REMEDY}")
+
+
+def _logs(config: RayConfig) -> str:
+    return f"{config.temp_dir or ray._common.utils.get_default_ray_temp_dir()}/session_latest/logs"
+
+
+_REMEDY = "start one with `ray start --head`, or set cluster.ray.address=null to have one started for this run"

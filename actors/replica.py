@@ -1,0 +1,203 @@
+"""The driver's end of one source actor: its GPUs, its process, and what it was asked to do.
+
+A replica with GPUs owns one placement group for its whole life, through all its restarts, and removes it at the end;
+`stop` returns when the process is verifiably gone, because the next engine on those GPUs needs their memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import ray
+from ray.exceptions import RayError
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.seat import Seat, wait_until_gone
+from actors.source import SourceActor
+from fusion.cluster_config import RayConfig
+from fusion.errors import EngineError
+from fusion.runtime import Done, WorkerSpec
+from fusion.step import Placement
+
+CLOSE_S = 60.0
+GONE_S = 60.0
+ANNOUNCE_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Replica:
+    """One session on one actor at a time.
+
+    `outstanding` maps the answer awaited to (task_id, task); `opening` is the answer that tells that the session is
+    open, None once it came.
+    """
+
+    def __init__(self, worker: WorkerSpec, placement: Placement, name: str, config: RayConfig) -> None:
+        self.name = name
+        self.outstanding: dict[ray.ObjectRef, tuple[int, object]] = {}
+        self._worker = worker
+        self._placement = placement
+        self._config = config
+        self.opening: ray.ObjectRef | None = None
+        self._actor: ray.actor.ActorHandle | None = None
+        self._seat: Seat | None = None
+        self._group: PlacementGroup | None = None
+        self._placed = not placement.gpus
+        self._heard = self._asked = self._announced = time.monotonic()
+
+    def start(self) -> None:
+        """Ask for an actor and for its session; the first time, and after a death."""
+        if self._placement.gpus and self._group is None:
+            wanted = bundles(self._placement, self._config.cpu_share)
+            self._group = placement_group(wanted, strategy="PACK", name=self.name)
+        actor = ray.remote(SourceActor).options(**self._options())
+        self._actor = actor.remote(self._worker, self._placement)
+        self.opening = self._actor.ready.remote()
+        self._heard = time.monotonic()
+
+    def opened(self) -> None:
+        """The session is open.
+
+        Raises:
+            Exception: what opening it raised, or Ray's exception if the process died.
+        """
+        opening, self.opening = self.opening, None
+        self._seat = ray.get(opening)
+        self._heard = time.monotonic()
+        log.info("%s: open, %s", self.name, self._seat)
+
+    def submit(self, task_id: int, task: object) -> None:
+        assert self._actor is not None
+        if not self.outstanding:
+            self._heard = time.monotonic()  # an idle session was not asked for anything, so it was not silent
+        self.outstanding[self._actor.process.remote(task)] = (task_id, task)
+
+    def receive(self, answer: ray.ObjectRef) -> Done:
+        """A task's receipts.
+
+        Raises:
+            Exception: what the task raised, or Ray's exception if the process died; the task stays outstanding.
+        """
+        receipts = ray.get(answer)
+        task_id, _ = self.outstanding.pop(answer)
+        self._heard = time.monotonic()
+        return Done(task_id, receipts)
+
+    @property
+    def room(self) -> int:
+        """Tasks it may be given now."""
+        return 0 if self.opening is not None else self._placement.in_flight - len(self.outstanding)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether an answer is overdue.
+
+        Raises:
+            EngineError: no node had room for it within `resource_wait_s`.
+        """
+        if not self._placed:
+            self._await_group()
+            return False
+        awaited = self.opening is not None or bool(self.outstanding)
+        return awaited and time.monotonic() - self._heard > self._placement.stall_s
+
+    def kill(self) -> list[tuple[int, object]]:
+        """End the process at once; returns the tasks it had. Its placement group stays for a successor."""
+        lost = list(self.outstanding.values())
+        self.outstanding.clear()
+        self.opening = None
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._verify_dead(self._actor)
+            self._actor = None
+        return lost
+
+    def stop(self, graceful: bool) -> None:
+        """End the process, give back its GPUs, and see that both happened.
+
+        Raises:
+            EngineError: naming what is still there.
+        """
+        try:
+            if graceful and self._actor is not None and self.opening is None:
+                self._close(self._actor)
+            self.kill()
+        finally:
+            if self._group is not None:
+                remove_placement_group(self._group)
+        if self._group is not None:
+            self._verify_removed(self._group)
+
+    # -- private -------------------------------------------------------------------------------------------------
+
+    def _options(self) -> dict[str, object]:
+        placement, share = self._placement, self._config.cpu_share
+        threads = placement.in_flight + 1  # one more, so that `close` is heard at any time
+        if self._group is None:
+            return {"num_cpus": placement.cpus * share, "max_concurrency": threads}
+        first = self._group.bundle_specs[0]
+        # Over several bundles the engine starts a Ray worker in each, and those take the GPUs; else the actor has them.
+        spread = self._group.bundle_count > 1
+        strategy = PlacementGroupSchedulingStrategy(
+            self._group, placement_group_bundle_index=0, placement_group_capture_child_tasks=spread
+        )
+        return {
+            "num_cpus": 0 if spread else first["CPU"],
+            "num_gpus": 0 if spread else first["GPU"],
+            "max_concurrency": threads,
+            "scheduling_strategy": strategy,
+        }
+
+    def _close(self, actor: ray.actor.ActorHandle) -> None:
+        try:
+            ray.get(actor.close.remote(), timeout=CLOSE_S)
+        except RayError as error:
+            log.warning("%s: its session did not close, so it is killed: %s", self.name, error)
+
+    def _await_group(self) -> None:
+        assert self._group is not None
+        now = time.monotonic()
+        self._placed = self._group.wait(0)
+        self._heard = now
+        wanted = f"{self._placement.gpus} GPUs and {self._placement.cpus:g} CPUs"
+        if not self._placed and now - self._asked > self._config.resource_wait_s:
+            raise EngineError(
+                f"{self.name}: no node gave {wanted} within {self._config.resource_wait_s:.0f} s; the cluster has "
+                f"{ray.cluster_resources().get('GPU', 0):.0f} GPUs. Lower the step's gpus, free some, or raise "
+                "cluster.ray.resource_wait_s"
+            )
+        if not self._placed and now - self._announced > ANNOUNCE_S:
+            self._announced = now
+            log.warning("%s: waiting for %s since %.0f s", self.name, wanted, now - self._asked)
+
+    def _verify_dead(self, actor: ray.actor.ActorHandle) -> None:
+        try:
+            ray.get(actor.ready.remote(), timeout=GONE_S)
+        except ray.exceptions.GetTimeoutError:
+            raise EngineError(
+                f"{self.name}: its actor ({self._seat}) was killed {GONE_S:.0f} s ago, yet alive"
+            ) from None
+        except RayError:
+            pass  # the proof wanted: Ray knows the actor as dead
+        if self._seat is not None:
+            wait_until_gone(self._seat, self.name, GONE_S)
+            self._seat = None
+
+    def _verify_removed(self, group: PlacementGroup) -> None:
+        deadline = time.monotonic() + GONE_S
+        while placement_group_table(group)["state"] != "REMOVED":
+            if time.monotonic() > deadline:
+                held = f"placement group {group.id.hex()} still holds its GPUs {GONE_S:.0f} s after its removal"
+                raise EngineError(f"{self.name}: {held}")
+            time.sleep(0.05)
+
+
+def bundles(placement: Placement, cpu_share: float) -> list[dict[str, float]]:
+    """What one replica reserves: a whole engine on one node, or with pipeline stages one GPU a bundle, over nodes."""
+    cpus = placement.cpus * cpu_share
+    if placement.pipeline_parallel == 1:
+        return [{"GPU": placement.gpus, "CPU": cpus}]
+    return [{"GPU": 1, "CPU": cpus / placement.gpus} for _ in range(placement.gpus)]

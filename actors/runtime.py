@@ -1,0 +1,45 @@
+"""The protocol of `fusion.runtime` on Ray: sources are actors, streams are Ray Data, training is Ray Train.
+
+Several maps and a stream may run at a time, each from its own thread of the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from actors.cluster import connect
+from actors.dispatch import dispatch
+from actors.stream import stream
+from fusion.cluster_config import RayConfig
+from fusion.runtime import Done, Tasks, TrainSpec, WorkerSpec
+from fusion.step import Placement
+
+
+class RayRuntime:
+    """A connection to Ray, from construction to `close`.
+
+    Raises:
+        ConfigError: no Ray answers at `config.address`.
+        EngineError: a Ray of our own did not start.
+    """
+
+    def __init__(self, config: RayConfig) -> None:
+        self._config = config
+        self._connection = connect(config)
+
+    def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        return dispatch(worker, tasks, placement, name, self._config)
+
+    def stream(
+        self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
+    ) -> Iterator[Done]:
+        return stream(workers, feed, name, self._config)
+
+    def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
+        from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained
+
+        fit(spec, placement, name)
+
+    def close(self) -> None:
+        """Leave Ray; one that was started here ends, with all its processes."""
+        self._connection.disconnect()

@@ -1,0 +1,79 @@
+"""Where an actor's process sits, and the proof that it has left."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fusion.errors import EngineError
+from fusion.step import Placement
+
+CHECK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An actor's process. It leads a process group, to which the processes it started belong."""
+
+    pid: int
+    node_id: str
+    host: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.host}"
+
+
+def take_seat(placement: Placement) -> Seat:
+    """This process as a seat, ready for a session to be opened in it."""
+    # Ray sets it to the actor's logical CPUs, which may be a fraction. It is read when torch is first imported: later.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, int(placement.cpus)))
+    return Seat(os.getpid(), ray.get_runtime_context().get_node_id(), os.uname().nodename)
+
+
+def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
+    """Return when the process and those it started have left their node: its devices are free then.
+
+    Raises:
+        EngineError: naming the processes that stay.
+    """
+    if seat.node_id == ray.get_runtime_context().get_node_id():
+        left = remaining(seat.pid, timeout_s)
+    else:
+        there = NodeAffinitySchedulingStrategy(seat.node_id, soft=False)
+        try:
+            left = ray.get(
+                ray.remote(remaining).options(num_cpus=0, scheduling_strategy=there).remote(seat.pid, timeout_s)
+            )
+        except RayError:
+            return  # the node itself is gone, and all its processes with it
+    if left:
+        raise EngineError(
+            f"{name}: killed {timeout_s:.0f} s ago, but processes {left} on {seat.host} live and may hold its devices"
+        )
+
+
+def remaining(pid: int, timeout_s: float) -> list[int]:
+    """Processes on this machine that are `pid` or belong to its group, after waiting for them to leave."""
+    deadline = time.monotonic() + timeout_s
+    while (left := _group_of(pid)) and time.monotonic() < deadline:
+        time.sleep(CHECK_S)
+    return left
+
+
+def _group_of(leader: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it left while we looked
+        pid, state, group = int(status.parent.name), fields[0], int(fields[2])
+        if state not in "ZX" and leader in (pid, group):
+            found.append(pid)
+    return sorted(found)
