@@ -104,32 +104,32 @@ class _Group:
     """Prompts that agree in all that is decisive. A hash index is made only when there are two of them."""
 
     threshold: float
-    shingles: dict[str, frozenset[str]] = field(default_factory=dict)
+    members: list[tuple[str, frozenset[str]]] = field(default_factory=list)
     index: MinHashLSH | None = None
+    """Of positions in `members`."""
 
     def take(self, key: str, words: Sequence[str]) -> str | None:
         own = _shingles(words)
-        if self.shingles:
-            candidates = self._candidates(own)
-            near = [k for k in candidates if _jaccard(own, self.shingles[k]) >= self.threshold]
+        if self.members:
+            near = [i for i in self._candidates(own) if _jaccard(own, self.members[i][1]) >= self.threshold]
             if near:
-                return min(near, key=list(self.shingles).index)
-            self._index(key, own)
-        self.shingles[key] = own
+                return self.members[min(near)][0]
+            self._index(len(self.members), own)
+        self.members.append((key, own))
         return None
 
-    def _candidates(self, own: frozenset[str]) -> set[str]:
+    def _candidates(self, own: frozenset[str]) -> list[int]:
         from datasketch import MinHashLSH
 
         if self.index is None:
             self.index = MinHashLSH(num_perm=NUM_PERMUTATIONS, params=_bands(self.threshold))
-            for key, shingles in self.shingles.items():
-                self._index(key, shingles)
-        return set(self.index.query(_minhash(own)))
+            for position, (_, shingles) in enumerate(self.members):
+                self._index(position, shingles)
+        return list(self.index.query(_minhash(own)))
 
-    def _index(self, key: str, shingles: frozenset[str]) -> None:
+    def _index(self, position: int, shingles: frozenset[str]) -> None:
         assert self.index is not None
-        self.index.insert(key, _minhash(shingles))
+        self.index.insert(position, _minhash(shingles))
 
 
 def _text(messages: Sequence[Mapping[str, str]]) -> str:
