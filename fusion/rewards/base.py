@@ -61,7 +61,7 @@ class Reward(ABC):
     uses_model: ClassVar[bool] = False
     """Whether it loads a model, and so runs in the model pool rather than with the CPU verifiers."""
 
-    def resolve(self) -> None:
+    def resolve(self) -> None:  # noqa: B027 (most rewards have nothing to complete)
         """Complete what identity needs (e.g. the digest of a local model folder); called once, before planning."""
 
     @abstractmethod

@@ -1,0 +1,131 @@
+r"""The final answer in a reply, found strictly: a reply that states none has none.
+
+The kind of the expected answer (a number, one word, or other text) is known; its value is not looked at. In order:
+
+1. The last `\boxed{...}`, `<answer>...</answer>` or `#### ...`.
+2. The last "answer is ..." or "answer: ...".
+3. Numbers and words only, and only in a reply that was not cut off: the last sentence with a number (a word).
+   A number: the only one of that sentence, or the first one after its last claim (=, ->, :, is, are, equals, gives,
+   appears, ...). "The sum of 3 and 4 is 7." answers 7; a sentence that repeats "25 and 15" claims nothing.
+   A word: the last one: 'The word "hay" spelled backward is "yah".' answers yah.
+   Other text: the whole reply.
+
+A number that goes on as an expression ("is 4 * 2") is no answer. Number words ("twice") are not read as numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+_NUMBER = r"(?<![\w.)])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d|,\d{3})"
+_FRACTION = re.compile(_NUMBER + r"(?:\s*/\s*\d+)?")
+_INTEGER_OR_DECIMAL = re.compile(_NUMBER)
+_OPERATION_FOLLOWS = re.compile(r"\s*(?:[-*/×÷^+]\s*[\d(]|\\times|\\cdot)")
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_STATEMENT = re.compile(r"\banswer\b[\"'”]?\s*(?:is|are|:|=)+(?!\s*not\b)", re.IGNORECASE)
+_HASHES = re.compile(r"####\s*(.+)")
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_CLAIM = re.compile(
+    r"=|≈|->|→|:|\b(?:is|are|was|be|equals?|gives?|gets?|got|makes?|has|have|becomes?|yields?|appears?|occurs?|"
+    r"contains?)\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|\n+")
+_MARKUP = re.compile(r"\*\*|__|[`$]|\\[()\[\]]|\\(?:text|mathrm|mathbf)\b")
+
+
+class Kind(StrEnum):
+    NUMBER = "number"
+    WORD = "word"
+    TEXT = "text"
+
+
+def kind_of(expected: str) -> Kind:
+    """What an answer looks like: `42` and `3/4` are numbers, `mother-in-law` is a word."""
+    if _FRACTION.fullmatch(expected):
+        return Kind.NUMBER
+    return Kind.WORD if _WORD.fullmatch(expected) else Kind.TEXT
+
+
+def final_answer(reply: str, expected: str, is_cut_off: bool) -> str | None:
+    """The answer that `reply` states, or None.
+
+    Args:
+        expected: the right answer; only its kind, and whether it is a fraction, are used.
+        is_cut_off: the reply reached its token limit, so its last sentence may be any step on the way.
+
+    Example: final_answer("So, the GCD of 25 and 15 is 5.", "5", False) == "5"
+    """
+    kind = kind_of(expected)
+    number = _FRACTION if "/" in expected else _INTEGER_OR_DECIMAL
+    stated = _stated(reply)
+    if kind is Kind.TEXT:
+        return stated if stated is not None else (None if is_cut_off else reply.strip() or None)
+    if stated is not None:
+        clean = _plain(stated)
+        return _stated_number(clean, number) if kind is Kind.NUMBER else _first_word(clean)
+    if is_cut_off:
+        return None
+    sentences = _SENTENCE.split(_plain(reply))
+    return _claimed_number(sentences, number) if kind is Kind.NUMBER else _last_word(sentences)
+
+
+def _stated(reply: str) -> str | None:
+    """What follows the last explicit mark of an answer, the strongest mark first."""
+    if (start := reply.rfind("\\boxed{")) >= 0:
+        return _braced(reply, start + len("\\boxed{"))
+    if tags := _TAG.findall(reply):
+        return str(tags[-1]).strip()
+    if hashes := _HASHES.findall(reply):
+        return str(hashes[-1]).strip()
+    statements = list(_STATEMENT.finditer(reply))
+    return reply[statements[-1].end() :].strip() if statements else None
+
+
+def _braced(text: str, start: int) -> str | None:
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if not depth:
+            return text[start:position].strip()
+    return None
+
+
+def _plain(text: str) -> str:
+    return _MARKUP.sub("", text).replace("−", "-").strip()
+
+
+def _stated_number(text: str, number: re.Pattern[str]) -> str | None:
+    """The number after the last "=" of the first sentence ("3 + 4 = 7"), or its first number ("7 apples")."""
+    sentence = next((part for part in _SENTENCE.split(text) if part.strip()), "")
+    return _number_at(sentence, sentence.rfind("=") + 1, number)
+
+
+def _claimed_number(sentences: list[str], number: re.Pattern[str]) -> str | None:
+    sentence = next((part for part in reversed(sentences) if number.search(part)), None)
+    if sentence is None:
+        return None
+    if len(number.findall(sentence)) == 1:
+        return _number_at(sentence, 0, number)
+    claims = [claim for claim in _CLAIM.finditer(sentence) if number.search(sentence, claim.end())]
+    return _number_at(sentence, claims[-1].end(), number) if claims else None
+
+
+def _number_at(text: str, start: int, number: re.Pattern[str]) -> str | None:
+    match = number.search(text, start)
+    if match is None or _OPERATION_FOLLOWS.match(text, match.end()):
+        return None
+    return match[0].replace(",", "").replace(" ", "").removeprefix("+")
+
+
+def _first_word(text: str) -> str | None:
+    match = _WORD.search(text)
+    return match[0] if match else None
+
+
+def _last_word(sentences: list[str]) -> str | None:
+    for sentence in reversed(sentences):
+        if words := _WORD.findall(sentence):
+            return str(words[-1])
+    return None
