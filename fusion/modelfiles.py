@@ -24,6 +24,9 @@ CONVERSION = "1"
 """Raised when a conversion would write other weights or another tokenizer."""
 
 
+DEFAULT_CACHE = "~/.cache/fusion/models"
+
+
 def prepare(ref: ModelRef, cache: Path) -> Path:
     """The folder with the model's config, safetensors and tokenizer.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from fusion.errors import ConfigError
 from fusion.step import Placement
 
 
@@ -30,18 +31,33 @@ class Sampling:
     max_new_tokens: int = 512
     num_samples: int = 5
     """Samples per prompt (METHODS: 5 for instructions)."""
-    num_samples_by_domain: dict[str, int] = None  # type: ignore[assignment]
+    num_samples_by_domain: dict[str, int] = field(default_factory=dict)
+    """Domains with a number of their own (METHODS: more for mathematics and code)."""
 
     def __post_init__(self) -> None:
-        self.num_samples_by_domain = self.num_samples_by_domain or {}
+        limits = {
+            "temperature": (self.temperature >= 0, "at least 0 (0 is greedy)"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "top_k": (self.top_k >= 0, "at least 0 (0 is no limit)"),
+            "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1 is none)"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
+            "num_samples": (self.num_samples >= 1, "at least 1"),
+            "num_samples_by_domain": (all(n >= 1 for n in self.num_samples_by_domain.values()), "at least 1 each"),
+        }
+        for name, (is_ok, wanted) in limits.items():
+            if not is_ok:
+                raise ConfigError(f"sampling.{name} must be {wanted}, got {getattr(self, name)}")
+
+    def num_samples_of(self, domain: str) -> int:
+        return self.num_samples_by_domain.get(domain, self.num_samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One prompt and all its samples.
 
-    `seeds[i]` belongs to sample index `sample_indices[i]`; a resumed request may ask for some indices only. `stop` are
-    strings at which a response ends; they are not part of its text.
+    `seeds[i]` belongs to sample index `sample_indices[i]`; a resumed request may ask for some indices only. A response
+    ends at a string of `stop` or a token of `stop_token_ids`; neither is part of its text.
     """
 
     request_id: str
@@ -50,24 +66,40 @@ class Request:
     sample_indices: tuple[int, ...]
     seeds: tuple[int, ...]
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
+    """One answer."""
+
     sample_index: int
     text: str
-    num_tokens: int
+    num_tokens: int  # of the engine's tokens, the one it stopped at included
     finish_reason: str  # stop | length
-    logprob_sum: float | None
+    logprob_sum: float | None  # nats, of all num_tokens at temperature 1; None: not reported
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """All samples of one request, or the reason why the request itself cannot be served (a fault of the row)."""
+    """All samples of one request, or the reason why the request itself cannot be served (a fault of the row).
+
+    `is_too_long` says that the reason is a prompt that leaves no room for an answer.
+    """
 
     request_id: str
     samples: tuple[Sample, ...]
     error: str | None = None
+    is_too_long: bool = False
+
+
+def too_long(request: Request, max_model_len: int) -> Completion | None:
+    """The answer to a prompt that leaves no room for one token, or None."""
+    length = len(request.prompt_token_ids)
+    if length < max_model_len:
+        return None
+    message = f"the prompt has {length} tokens, and the model's context is {max_model_len}"
+    return Completion(request.request_id, (), message, is_too_long=True)
 
 
 class Engine(Protocol):

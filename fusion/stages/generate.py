@@ -1,0 +1,264 @@
+"""Responses: a model answers prompts, n times each.
+
+Steps of one gang share model, chat and generator, and so one engine. A task is a few prompts of one part, named by key;
+prompts stay in the store, the worker reads them there, writes the part of its answers, and reports a receipt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fusion.artifact import PartFolder, Receipt
+from fusion.chat import Renderer
+from fusion.engine_loop import EngineLoop
+from fusion.errors import ConfigError
+from fusion.generators.base import Completion, Generator, Request, Sampling
+from fusion.modelfiles import DEFAULT_CACHE, prepare
+from fusion.models import ChatConfig, ModelRef
+from fusion.runtime import Runtime
+from fusion.schema import PROMPT, RESPONSE, Reason, key_string, sample_seed
+from fusion.step import Placement
+from fusion.work import Work
+
+Unit = tuple[str, str, int]
+"""prompt_id, source, sample_index: what is accounted for."""
+
+Dropped = tuple[Unit, Reason, str]
+
+
+@dataclass(kw_only=True)
+class GenerateConfig:
+    """One model's answers to one table of prompts."""
+
+    source: str
+    """Its name in the `source` column."""
+    model: ModelRef | None
+    """None: the checkpoint that is the step's input `model`."""
+    chat: ChatConfig
+    sampling: Sampling
+    generator: Generator
+    run_seed: int = 42
+    cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
+    """Folder of prepared models on the machine that runs the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Prompts of one part of the prompt table, with the samples of each that are still to make.
+
+    Example: Asked(part="parts/3f.parquet", samples=(("9a1c...", (0, 1, 2, 3)), ("b07e...", (2,))))
+    """
+
+    prompts: PartFolder
+    part: str
+    samples: tuple[tuple[str, tuple[int, ...]], ...]
+    out: PartFolder
+    source: str
+    sampling: Sampling
+    run_seed: int
+
+
+def run(works: Sequence[Work], runtime: Runtime) -> None:
+    """Answer every prompt that has no answer yet; all works share one engine.
+
+    Raises:
+        ConfigError: the model is not pinned, or has no usable chat template.
+        EngineError: the engines died more often than the placement allows.
+    """
+    config, placement = _shared(works), works[0].step.placement
+    model = str(works[0].model_in("model").files) if config.model is None else ""
+    worker = GenerateWorker(config.model, model, config.chat, config.generator, config.cache)
+    todo = GenerateTasks(works, placement.part_rows)
+    for done in runtime.map(worker, todo, placement, f"generate {config.source}"):
+        for path, receipt in done.receipts.items():
+            todo.accept(path, receipt)
+        if works[0].stopped():
+            return
+
+
+class GenerateTasks:
+    """What is to do: made once, when rows of siblings have been taken over."""
+
+    def __init__(self, works: Sequence[Work], part_rows: int) -> None:
+        self._works = {work.rows_out.folder.path: work for work in works}
+        self._counts = {path: [0, 0] for path in self._works}  # done, total
+        self.tasks = [task for work in works for task in self._of(work, part_rows)]
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self.tasks)
+
+    def accept(self, path: str, receipt: Receipt) -> None:
+        """Count what a worker committed to the artifact at `path`."""
+        self._works[path].rows_out.accept(receipt)
+        self._add(path, sum(part.rows for part in (*receipt.parts, *receipt.drops)))
+
+    def remaining(self, task: object) -> object | None:
+        """The samples of `task` that its dead worker did not commit, or None."""
+        assert isinstance(task, Asked)
+        writer = self._works[task.out.path].rows_out
+        self._add(task.out.path, writer.refresh())
+        left = []
+        for prompt, indices in task.samples:
+            missing = tuple(i for i in indices if not writer.is_done(key_string((prompt, task.source, i))))
+            if missing:
+                left.append((prompt, missing))
+        return replace(task, samples=tuple(left)) if left else None
+
+    def _of(self, work: Work, part_rows: int) -> Iterator[Asked]:
+        config, prompts, out = work.step.config, work.table_in("prompts"), work.rows_out
+        assert isinstance(config, GenerateConfig)
+        wanted: dict[str, tuple[str, str, int]] = {}  # unit key -> part, prompt, index
+        for part in prompts.parts:
+            rows = prompts.folder.read(part.name, ["prompt_id", "domain"])
+            for prompt, domain in zip(rows["prompt_id"].to_pylist(), rows["domain"].to_pylist(), strict=True):
+                for index in range(config.sampling.num_samples_of(domain)):
+                    wanted[key_string((prompt, config.source, index))] = (part.name, prompt, index)
+        pending = [wanted[key] for key in out.pending(dict.fromkeys(wanted))]
+        self._counts[out.folder.path][1] = len(wanted)
+        self._add(out.folder.path, len(wanted) - len(pending))
+        for part_name, in_part in itertools.groupby(pending, key=lambda unit: unit[0]):
+            by_prompt: dict[str, list[int]] = {}
+            for _, prompt, index in in_part:
+                by_prompt.setdefault(prompt, []).append(index)
+            samples = [(prompt, tuple(indices)) for prompt, indices in by_prompt.items()]
+            for start in range(0, len(samples), part_rows):
+                chunk = tuple(samples[start : start + part_rows])
+                yield Asked(
+                    prompts.folder, part_name, chunk, out.folder, config.source, config.sampling, config.run_seed
+                )
+
+    def _add(self, path: str, rows: int) -> None:
+        counts = self._counts[path]
+        counts[0] += rows
+        self._works[path].progress(counts[0], counts[1])
+
+
+def _shared(works: Sequence[Work]) -> GenerateConfig:
+    configs = [work.step.config for work in works]
+    first = configs[0]
+    assert isinstance(first, GenerateConfig)
+    for config in configs:
+        assert isinstance(config, GenerateConfig)
+        assert (config.model, config.chat, config.generator) == (first.model, first.chat, first.generator), "gang"
+    if first.model is not None and not first.model.revision:
+        raise ConfigError(f"sources.{first.source}.model {first.model.uri} has no revision; resolve it before planning")
+    return first
+
+
+@dataclass(frozen=True)
+class GenerateWorker:
+    """How to open an engine: travels to wherever it is to run.
+
+    `model` is prepared there, in `cache`; `folder` is a checkpoint, and then `model` is None.
+    """
+
+    model: ModelRef | None
+    folder: str
+    chat: ChatConfig
+    generator: Generator
+    cache: str
+
+    @contextlib.contextmanager
+    def open(self, placement: Placement) -> Iterator[GenerateSession]:
+        folder = Path(self.folder) if self.model is None else prepare(self.model, Path(self.cache))
+        trusts = self.model is not None and self.model.trust_remote_code
+        renderer = Renderer.load(folder, self.chat, trusts)
+        with EngineLoop(self.generator, folder, placement) as engine:
+            yield GenerateSession(renderer, engine)
+
+
+class GenerateSession:
+    """An open engine with its renderer; `process` may be called from many threads."""
+
+    def __init__(self, renderer: Renderer, engine: EngineLoop) -> None:
+        self._renderer = renderer
+        self._engine = engine
+        self._numbers = itertools.count()
+        self._rendering = threading.Lock()  # fast tokenizers raise "Already borrowed" when threads share one
+        self._read = functools.lru_cache(maxsize=8)(_prompts)
+
+    def process(self, task: object) -> Mapping[str, Receipt]:
+        """Answer the prompts of an `Asked`, commit rows and drops.
+
+        Raises:
+            EngineError: the engine is broken; the process must end.
+        """
+        assert isinstance(task, Asked)
+        started = time.monotonic()
+        prompts = self._read(task.prompts.path, task.part)
+        drops: list[Dropped] = []
+        requests: list[tuple[str, Request]] = []
+        for prompt, indices in task.samples:
+            messages, domain = prompts[prompt]
+            try:
+                requests.append((prompt, self._request(task, prompt, indices, messages, domain)))
+            except ConfigError as error:  # these messages do not fit the template, e.g. two user turns in a row
+                drops += [((prompt, task.source, i), Reason.REQUEST_FAILED, str(error)) for i in indices]
+        completions = self._engine.generate([request for _, request in requests])
+        rows: list[dict[str, object]] = []
+        for (prompt, request), completion in zip(requests, completions, strict=True):
+            rows += _rows(task, prompt, request, completion)
+            drops += _drops(task, prompt, request, completion)
+        receipt = Receipt(
+            task.out.write(RESPONSE.build(sorted(rows, key=_key))),
+            task.out.write_drops(sorted(drops)),
+            num_tokens=sum(sample.num_tokens for completion in completions for sample in completion.samples),
+            num_requests=sum(len(request.sample_indices) for _, request in requests),
+            seconds=time.monotonic() - started,
+        )
+        return {task.out.path: receipt}
+
+    def _request(
+        self, task: Asked, prompt: str, indices: tuple[int, ...], messages: list[dict[str, str]], domain: str
+    ) -> Request:
+        with self._rendering:
+            ids = self._renderer.prompt_ids(messages, domain)
+        return Request(
+            request_id=str(next(self._numbers)),
+            prompt_token_ids=tuple(ids),
+            sampling=task.sampling,
+            sample_indices=indices,
+            seeds=tuple(sample_seed(task.run_seed, prompt, task.source, i) for i in indices),
+            stop=self._renderer.stop_strings,
+            stop_token_ids=self._renderer.end_of_turn_ids,
+        )
+
+
+def _prompts(path: str, part: str) -> dict[str, tuple[list[dict[str, str]], str]]:
+    """prompt_id -> messages, domain of one part."""
+    rows = PartFolder(path, PROMPT).read(part, ["prompt_id", "messages", "domain"]).to_pylist()
+    return {row["prompt_id"]: (row["messages"], row["domain"]) for row in rows}
+
+
+def _rows(task: Asked, prompt: str, request: Request, completion: Completion) -> Iterable[dict[str, object]]:
+    seeds = dict(zip(request.sample_indices, request.seeds, strict=True))
+    for sample in completion.samples:
+        yield {
+            "prompt_id": prompt,
+            "source": task.source,
+            "sample_index": sample.sample_index,
+            "text": sample.text,
+            "num_tokens": sample.num_tokens,
+            "finish_reason": sample.finish_reason,
+            "seed": seeds[sample.sample_index],
+            "logprob_sum": sample.logprob_sum,
+        }
+
+
+def _drops(task: Asked, prompt: str, request: Request, completion: Completion) -> Iterable[Dropped]:
+    if completion.error is None:
+        return
+    reason = Reason.PROMPT_TOO_LONG if completion.is_too_long else Reason.REQUEST_FAILED
+    for index in request.sample_indices:
+        yield (prompt, task.source, index), reason, completion.error
+
+
+def _key(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row[column] for column in RESPONSE.key)
