@@ -54,7 +54,12 @@ class WorkerSpec(Protocol):
 
 
 class TrainSpec(Protocol):
-    """Picklable description of a training job; `run` is called once in each training process."""
+    """Picklable description of a training job; `run` is called in each training process, again after a restart."""
+
+    @property
+    def folder(self) -> str:
+        """Folder that the driver and all training processes see; the runtime may write there too."""
+        ...
 
     def run(self, rank: int, world_size: int) -> None: ...
 
