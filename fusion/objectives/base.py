@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from fusion.errors import ConfigError
 from fusion.schema import PREFERENCE_PAIR, Table
 
 if TYPE_CHECKING:
@@ -48,3 +49,50 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         """Loss of a batch; `progress` is the share of optimiser steps done, in [0, 1]."""
+
+
+def preference_loss(rewards_RB: Tensor, label_smoothing: float) -> Loss:
+    """Bradley-Terry loss of two implicit rewards, chosen first: -(1 - eps) log sigmoid(h) - eps log sigmoid(-h).
+
+    Args:
+        rewards_RB: [2, B], beta times the (normalised) log-ratio of each role.
+        label_smoothing: eps, in [0, 0.5).
+    """
+    from torch.nn.functional import logsigmoid
+
+    chosen_B, rejected_B = rewards_RB
+    margin_B = chosen_B - rejected_B
+    per_example_B = -(1 - label_smoothing) * logsigmoid(margin_B) - label_smoothing * logsigmoid(-margin_B)
+    chosen_B, rejected_B, margin_B = chosen_B.detach(), rejected_B.detach(), margin_B.detach()
+    count = margin_B.numel()
+    return Loss(
+        per_example_B,
+        {
+            "accuracy": ((margin_B > 0).sum(), count),
+            "margin": (margin_B.sum(), count),
+            "reward_chosen": (chosen_B.sum(), count),
+            "reward_rejected": (rejected_B.sum(), count),
+        },
+    )
+
+
+def check_beta(beta: float, *, low: float, high: float, unchecked: bool, why: str) -> None:
+    """Bind a beta to the variant it was tuned for.
+
+    Raises:
+        ConfigError: it is not above 0, or it is outside [low, high] and `unchecked` does not allow that.
+    """
+    if not beta > 0:
+        raise ConfigError(f"objective.beta must be above 0, got {beta}: {why}")
+    if not unchecked and not low <= beta <= high:
+        raise ConfigError(
+            f"objective.beta is {beta}, expected {low:g} to {high:g}: {why}. Set objective.any_beta=true if you mean it"
+        )
+
+
+def check_label_smoothing(value: float) -> None:
+    """Raises:
+    ConfigError: half or more of the pairs would be believed to be swapped, or the value is negative.
+    """
+    if not 0 <= value < 0.5:
+        raise ConfigError(f"objective.label_smoothing must be in [0, 0.5), got {value}")

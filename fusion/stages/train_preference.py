@@ -1,0 +1,84 @@
+"""Preference optimisation of a model on pairs of answers: PREFERENCE_PAIR, a checkpoint, LOGPROB -> checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fusion.chat import Renderer
+from fusion.errors import ConfigError
+from fusion.modelfiles import DEFAULT_CACHE, prepare
+from fusion.models import ChatConfig, ModelRef
+from fusion.objectives.base import Objective
+from fusion.runtime import Runtime
+from fusion.train.config import PreferenceConfig
+from fusion.train.driving import train
+from fusion.train.job import TrainJob
+from fusion.train.rows import TokenRow, pair_rows, with_references
+from fusion.work import Work
+
+
+@dataclass(kw_only=True)
+class TrainPreferenceConfig:
+    """The step's config."""
+
+    chat: ChatConfig
+    objective: Objective
+    train: PreferenceConfig
+    model: ModelRef | None = None
+    """Where training starts when there is no input `model` (SFT was left out); null: at that input."""
+    cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
+    """Folder of prepared models on each machine."""
+
+
+def starting_model(work: Work, model: ModelRef | None, cache: str) -> tuple[ModelRef | str, Path]:
+    """What a training process is told to load, and its folder on this machine.
+
+    Raises:
+        ConfigError: the step has neither an input `model` nor a model in its config.
+    """
+    if "model" in work.inputs:
+        files = work.model_in("model").files.absolute()
+        return str(files), files
+    if model is None:
+        raise ConfigError(f"{work.step.name} has no model to start from: give it an input `model`, or config.model")
+    return model, prepare(model, Path(cache))
+
+
+def run(works: Sequence[Work], runtime: Runtime) -> None:
+    """Train one model a work on its inputs `pairs` and, where the objective needs it, `reference`.
+
+    Raises:
+        StepFailed: no pair is left, training diverged, or the run was stopped.
+        ArtifactError: a pair has no reference log-probability.
+    """
+    for work in works:
+        config = work.step.config
+        assert isinstance(config, TrainPreferenceConfig)
+        model, folder = starting_model(work, config.model, config.cache)
+        trust = config.model is not None and config.model.trust_remote_code
+        renderer = Renderer.load(folder, config.chat, trust)
+        table = work.table_in("pairs").read().to_pylist()
+        rows, dropped = pair_rows(table, renderer, config.objective.roles, config.train.max_length)
+        job = TrainJob(
+            model=model,
+            cache=config.cache,
+            work=str(work.files_out.work),
+            files=str(work.files_out.files),
+            config=config.train,
+            objective=config.objective,
+            chat_template=config.chat.template,
+            end_of_turn_ids=renderer.end_of_turn_ids,
+            use_gpu=work.step.placement.gpus > 0,
+            trust_remote_code=trust,
+        )
+        train(work, runtime, job, _with_references(work, config, rows), dropped)
+
+
+def _with_references(work: Work, config: TrainPreferenceConfig, rows: list[TokenRow]) -> list[TokenRow]:
+    if not config.objective.needs_reference:
+        return rows
+    known = work.table_in("reference").read()
+    sums = dict(zip(known["tokens_id"].to_pylist(), known["logprob_sum"].to_pylist(), strict=True))
+    return with_references(rows, sums)

@@ -1,0 +1,67 @@
+"""Which rows make up which optimiser step, and which process gets which of them.
+
+The order of the rows follows from the seed and their keys alone. Epochs are laid end to end and cut into global
+batches, so only the very last batch can be short. Inside a batch, rows are dealt out by length: the rows of one
+micro-batch are about equally long, which saves padding and changes nothing else, because a batch's loss is summed
+over all processes and divided once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusion.schema import hash_text
+from fusion.train.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The whole course of training, over all epochs.
+
+    `steps[s]` holds the row numbers of optimiser step s, in order of length; -1 fills up a short last batch.
+    """
+
+    steps: tuple[tuple[int, ...], ...]
+    micro_batch_size: int
+    accumulation: int
+    world_size: int
+
+    def micro_batches(self, rank: int) -> list[tuple[int, list[int]]]:
+        """(step, row numbers) of each forward pass of one process; every process has equally many."""
+        size = self.micro_batch_size
+        batches = []
+        for step, rows in enumerate(self.steps):
+            for i in range(self.accumulation):
+                start = (i * self.world_size + rank) * size
+                batches.append((step, list(rows[start : start + size])))
+        return batches
+
+
+def plan_batches(keys: Sequence[str], lengths: Sequence[int], config: TrainingConfig, world_size: int) -> BatchPlan:
+    """Lay out all steps.
+
+    Args:
+        keys: distinct key of each row.
+        lengths: tokens of each row.
+    """
+    size = config.global_batch_size
+    accumulation = config.accumulation(world_size)
+    order: list[int] = []
+    for epoch in range(config.epochs):
+        order += sorted(range(len(keys)), key=lambda row: hash_text(str(config.seed), str(epoch), keys[row]))
+    steps = []
+    for start in range(0, len(order), size):
+        rows = sorted(order[start : start + size], key=lambda row: (lengths[row], keys[row]))
+        steps.append(_filled(rows, size, config.execution.micro_batch_size))
+    return BatchPlan(tuple(steps), config.execution.micro_batch_size, accumulation, world_size)
+
+
+def _filled(rows: list[int], size: int, micro_batch_size: int) -> tuple[int, ...]:
+    """`size` entries: rows spread over the micro-batches in order, the gaps filled with -1."""
+    num_micro = size // micro_batch_size
+    filled: list[int] = []
+    for i in range(num_micro):
+        part = rows[i * len(rows) // num_micro : (i + 1) * len(rows) // num_micro]
+        filled += part + [-1] * (micro_batch_size - len(part))
+    return tuple(filled)

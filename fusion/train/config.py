@@ -1,0 +1,133 @@
+"""How a model is trained: what changes the result, and beside it how the work is cut up.
+
+Defaults are FuseChat-3.0's (arXiv 2503.04222, section 4.1): batches of 128, sequences of 2048, cosine with a tenth of
+warm-up. The paper says nothing of weight decay, packing and clipping; those defaults are guesses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from fusion.errors import ConfigError
+
+
+class Dtype(Enum):
+    """Precision of weights and activations; the optimiser always keeps fp32 weights."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
+class Schedule(Enum):
+    """Learning rate after warm-up."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant_with_warmup"
+
+
+@dataclass(kw_only=True)
+class Lora:
+    """Low-rank adapters (arXiv 2106.09685) instead of full fine-tuning; merged into the weights at export."""
+
+    rank: int = 16
+    """Rank of the update."""
+    alpha: float = 32.0
+    """The update is scaled by alpha / rank; twice the rank is custom."""
+    target_modules: list[str] = field(default_factory=lambda: ["all-linear"])
+    """Names of modules that get an adapter; `all-linear` alone: every linear layer but the output head."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0 or not self.target_modules:
+            raise ConfigError(
+                f"lora needs rank >= 1, alpha > 0 and target modules, got {self.rank}, {self.alpha}, "
+                f"{self.target_modules}; lora.target_modules=[all-linear] adapts every linear layer"
+            )
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """How the same training is cut up. Two runs that differ only here differ only in rounding."""
+
+    micro_batch_size: int = 8
+    """Rows of one forward pass in one process; the gradient is accumulated up to the global batch."""
+    zero_stage: int = 2
+    """DeepSpeed ZeRO: 0 nothing, 2 optimiser and gradients, 3 also weights are shared out over the processes."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: a third slower, a fraction of the memory."""
+    save_every_steps: int = 100
+    """Steps between checkpoints to resume from (FuseChat-3.0: 100); 0: none."""
+    keep_last: int = 1
+    """Checkpoints kept while training."""
+
+    def __post_init__(self) -> None:
+        if self.zero_stage not in (0, 2, 3):
+            raise ConfigError(f"execution.zero_stage must be 0, 2 or 3, got {self.zero_stage}")
+        for name, low in (("micro_batch_size", 1), ("save_every_steps", 0), ("keep_last", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"execution.{name} must be at least {low}, got {getattr(self, name)}")
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """What the two phases of training have in common."""
+
+    global_batch_size: int = 128
+    """Rows (SFT) or pairs (preference) of one optimiser step, over all processes and accumulation steps."""
+    learning_rate: float = 5e-6
+    """Peak."""
+    epochs: int = 3
+    max_length: int = 2048
+    """Tokens of prompt and response together. Longer rows are dropped, prompts of pairs are cut from the left."""
+    schedule: Schedule = Schedule.COSINE
+    warmup_frac: float = 0.1
+    """Share of all steps in which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    dtype: Dtype = Dtype.BFLOAT16
+    lora: Lora | None = None
+    """null: full fine-tuning."""
+    seed: int = 42
+    """Decides the order of the rows (with their keys) and the initial adapters."""
+    execution: Execution = field(default_factory=Execution, metadata={"identity": False})
+
+    def __post_init__(self) -> None:
+        for name, low in (("global_batch_size", 1), ("epochs", 1), ("max_length", 2)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"train: {name} must be at least {low}, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.max_grad_norm <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                f"train: learning_rate and max_grad_norm must be above 0 and weight_decay not below, got "
+                f"{self.learning_rate}, {self.max_grad_norm}, {self.weight_decay}"
+            )
+        if not 0 <= self.warmup_frac < 1:
+            raise ConfigError(f"train: warmup_frac must be in [0, 1), got {self.warmup_frac}")
+
+    def accumulation(self, world_size: int) -> int:
+        """Micro-batches that one of `world_size` processes adds up in one optimiser step.
+
+        Raises:
+            ConfigError: the global batch cannot be dealt out evenly.
+        """
+        rows = self.execution.micro_batch_size * world_size
+        if self.global_batch_size % rows:
+            raise ConfigError(
+                f"global_batch_size {self.global_batch_size} is not a multiple of execution.micro_batch_size "
+                f"{self.execution.micro_batch_size} x {world_size} processes; change one of them"
+            )
+        return self.global_batch_size // rows
+
+
+@dataclass(kw_only=True)
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning. FuseChat-3.0: 5e-6 for Llama-3.1-8B and 3.2, 2e-6 for Qwen-2.5-7B and Gemma-2-9B."""
+
+
+@dataclass(kw_only=True)
+class PreferenceConfig(TrainingConfig):
+    """Preference training. FuseChat-3.0: 8e-7 for Llama-3.1-8B, 1e-6 for Llama-3.2, 3e-7 for Qwen, 5e-7 for Gemma."""
+
+    learning_rate: float = 8e-7
+    epochs: int = 1
