@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from fusion import registry
 from fusion.config import Config
-from fusion.evaluation.gate import GateConfig
 from fusion.fingerprint import fingerprint
 from fusion.generators.base import Generator, Sampling
 from fusion.models import ModelRef
@@ -72,6 +71,7 @@ class Recipe:
                 produces=RESPONSE,
                 inputs=inputs,
                 row_local=True,
+                by_content=frozenset({"prompts"}),
                 gang="engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator}),
                 placement=self._placement("responses", name),
             )
@@ -91,6 +91,7 @@ class Recipe:
                     produces=REWARD,
                     inputs={"prompts": prompts, "responses": responses},
                     row_local=True,
+                    by_content=frozenset({"prompts"}),
                     streams=frozenset({"responses"}),
                     gang=f"judge {gang}",
                     placement=self._placement("rewards" if reward.uses_model else "verifiers", name),
@@ -119,7 +120,15 @@ class Recipe:
             )
             select.check(config)
             made.append(
-                Step(kind=kind, label="train", run=select.run, config=config, produces=table, inputs=inputs, gang="select")
+                Step(
+                    kind=kind,
+                    label="train",
+                    run=select.run,
+                    config=config,
+                    produces=table,
+                    inputs=inputs,
+                    gang="select",
+                )
             )
         return self.add(made[0]), self.add(made[1])
 
@@ -150,6 +159,8 @@ class Recipe:
                 config=config,
                 produces=LOGPROB,
                 inputs={"pairs": pairs, "model": model},
+                row_local=True,
+                by_content=frozenset({"pairs"}),
                 placement=self._placement("logprobs", "reference"),
             )
         )
@@ -206,10 +217,6 @@ class Recipe:
             )
         )
         return scores, differences
-
-    @property
-    def gate(self) -> GateConfig:
-        return self.config.evaluation.gate
 
     def _model(self, name: str) -> tuple[ModelRef, Generator]:
         source = self.config.sources.get(name)

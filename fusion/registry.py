@@ -67,7 +67,7 @@ def register() -> None:
     store = ConfigStore.instance()
     for group in FOLDERS:
         for name, plugin in plugins(group).items():
-            package = f"{MULTI_SELECT[group]}.{name}" if group in MULTI_SELECT else "_group_"
+            package = f"{MULTI_SELECT[group]}.{name}" if group in MULTI_SELECT else None
             store.store(group=group, name=name, node=plugin, package=package)
 
 

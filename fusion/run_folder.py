@@ -110,9 +110,7 @@ def write_result(
     names: dict[str, list[str]] = {}
     for step_name, step in steps.items():
         names.setdefault(step.fingerprint, []).append(step_name)
-    entries = [
-        _entry(one, artifacts[one.step.fingerprint], names.get(one.step.fingerprint, [])) for one in planned
-    ]
+    entries = [_entry(one, artifacts[one.step.fingerprint], names.get(one.step.fingerprint, [])) for one in planned]
     result: dict[str, object] = {
         "experiment": name,
         "store": store if "://" in store else str(Path(store).resolve()),

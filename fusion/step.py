@@ -94,6 +94,9 @@ class Step:
     version: int = 1
     """Raised when `run` would give another result for the same config."""
     row_local: bool = False
+    by_content: frozenset[str] = frozenset()
+    """Inputs of a row-local step whose rows enter its own key by content (a prompt_id is the hash of its prompt): which
+    other rows such an input holds, and how it was made, says nothing about an output row."""
     streams: frozenset[str] = frozenset()
     """Inputs read while they are still being written."""
     gang: str = ""
@@ -111,10 +114,15 @@ class Step:
 
     @cached_property
     def row_fingerprint(self) -> str:
-        """As `fingerprint`, with each row-local input replaced by its own row fingerprint and each root prompt table
-        (whose key is a content hash) by its contract."""
-        inputs = {name: _row_identity(step) for name, step in sorted(self.inputs.items())}
+        """As `fingerprint`, with each row-local input replaced by its own row fingerprint and each input that enters
+        by content by its contract."""
+        inputs = {name: self._row_identity(name, step) for name, step in sorted(self.inputs.items())}
         return fingerprint(self._own() | {"inputs": inputs})
+
+    def _row_identity(self, name: str, step: Step) -> object:
+        if name in self.by_content:
+            return step.produces.contract()
+        return step.row_fingerprint if step.row_local else step.fingerprint
 
     def _own(self) -> dict[str, object]:
         return {
@@ -131,12 +139,6 @@ class Step:
     @property
     def folder(self) -> str:
         return f"{self.kind}/{self.label}-{self.fingerprint}"
-
-
-def _row_identity(step: Step) -> object:
-    if isinstance(step.produces, Table) and step.produces.key == ("prompt_id",) and step.produces.name == "prompt":
-        return step.produces.contract()
-    return step.row_fingerprint if step.row_local else step.fingerprint
 
 
 def topological(targets: Sequence[Step]) -> list[Step]:

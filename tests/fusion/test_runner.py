@@ -90,7 +90,7 @@ def recipe(*words: str, placement: Placement | None = None, **settings: object) 
     source = Step(kind="prompts", label="words", run=read_words, config=Words(words=list(words)), produces=PROMPT)
     values = Step(
         kind="rewards", label="length", run=measure, config=Measure(**settings), produces=REWARD,  # type: ignore[arg-type]
-        inputs={"words": source}, row_local=True, streams=frozenset({"words"}), placement=placement or Placement(),
+        inputs={"words": source}, row_local=True, by_content=frozenset({"words"}), streams=frozenset({"words"}), placement=placement or Placement(),
     )  # fmt: skip
     return source, values, Step(
         kind="checkpoint", label="sum", run=build_tree, config=Words(words=[]), produces=CHECKPOINT, inputs={"values": values}

@@ -1,0 +1,76 @@
+"""The end of a run: its result, its report and cards, and what the terminal says of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fusion.artifact import Artifact
+from fusion.evaluation.outcome import result_entries
+from fusion.location import put
+from fusion.recipe import Recipe
+from fusion.report.build import build
+from fusion.report.cards import dataset_card, model_card
+from fusion.report.record import RunRecord
+from fusion.report.terminal import results_table
+from fusion.run_folder import RunFolder, write_result
+from fusion.runner import Outcome
+
+
+def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -> dict[str, object]:
+    """Write result.json, links, report and cards; print the table of results. Returns the result."""
+    evaluation = _evaluation(recipe, outcome)
+    name = recipe.config.name
+    result = write_result(
+        folder, name, recipe.config.store.path, outcome.planned, recipe.steps, outcome.artifacts, evaluation
+    )
+    run = RunFolder(folder, result)
+    report = _write_report(run)
+    tables = [found for name, found in sorted(run.artifacts().items()) if name in ("comparison/scores", "evaluation/scores")]
+    if evaluation:
+        differences, scores = (found.read(found.table.schema.names) for found in tables if isinstance(found, Artifact))
+        console.print(results_table(scores, differences, recipe.config.target.name))
+    gate = evaluation.get("gate")
+    if isinstance(gate, Mapping):
+        colour = "green" if gate["promoted"] else "yellow"
+        verdict = "may be promoted" if gate["promoted"] else "is not promoted"
+        console.print(f"[{colour}]the final model {verdict}[/]: {'; '.join(gate['reasons'])}")
+    console.print(f"report  {report}\nresult  {folder / 'result.json'}")
+    return result
+
+
+def rewrite_report(arguments: Sequence[str]) -> int:
+    """`fusion report RUN`"""
+    parser = argparse.ArgumentParser(prog="fusion report", description="write a run's report again")
+    parser.add_argument("--runs", default="runs", help="folder of runs")
+    parser.add_argument("run")
+    options = parser.parse_args(arguments)
+    print(_write_report(RunFolder.open(options.runs, options.run)))
+    return 0
+
+
+def _write_report(run: RunFolder) -> Path:
+    record = RunRecord.of(run.config_text, run.result, run.artifacts())
+    path = run.path / "report.html"
+    put(str(path), build(record).encode())
+    if record.checkpoints:
+        put(str(run.path / "models" / "README.md"), model_card(record).encode())
+    for which in ("sft", "pairs"):
+        if getattr(record, which) is not None:
+            put(str(run.path / "data" / which / "README.md"), dataset_card(record, which).encode())
+    return path
+
+
+def _evaluation(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
+    """`evaluation` (model -> domain -> score), `gain` and `gate` of result.json; empty where nothing was evaluated."""
+    if "evaluation/scores" not in recipe.steps:
+        return {}
+    tables = []
+    for name in ("evaluation/scores", "comparison/scores"):
+        artifact = outcome.artifact(recipe.steps[name])
+        assert isinstance(artifact, Artifact)
+        tables.append(artifact.read(artifact.table.schema.names))
+    return dict(result_entries(*tables, recipe.config.evaluation.gate))
