@@ -28,6 +28,7 @@ from fusion.artifact import (
 )
 from fusion.errors import ArtifactError
 from fusion.schema import Table
+from fusion.siblings import Siblings, guards_of, keys_of
 
 RECORD_S = 5.0
 """Least time between two writings of expected.json."""
@@ -53,17 +54,17 @@ class ArtifactWriter:
         self.rows_reused = 0
         self.totals: Counter[str] = Counter()
         self._check_lease = check_lease
-        self._siblings = [PartFolder(sibling, table) for sibling in siblings or []]
-        self._sibling_index: dict[str, tuple[PartFolder, str, str]] | None = None
+        self._siblings = Siblings([PartFolder(sibling, table) for sibling in siblings or []])
         self._changed = threading.Condition()
         self._parts: dict[str, Part] = {}
         self._drops: dict[str, Part] = {}
         self._rows: set[str] = set()  # primary keys
-        self._units: set[str] = set()  # accounting units that came out
+        self._units: dict[str, str | None] = {}  # accounting units that came out, each with its guard
         self._dropped: dict[str, tuple[str, str]] = {}  # unit -> (kind, reason)
         self._expected: set[str] = set()
         self._recorded = (0, 0.0)  # rows in expected.json, and when it was written
         self._closed: str | None = None
+        self._forget_failed()
         self.refresh()
 
     # -- what is there -------------------------------------------------------------------------------------------
@@ -120,13 +121,17 @@ class ArtifactWriter:
     def pending(self, wanted: Mapping[str, str | None]) -> list[str]:
         """Declare wanted rows and get those still to do, in order: not committed, not dropped, not taken over.
 
+        A committed row whose guard differs from the wanted one is removed, and is to do again.
+
         Args:
             wanted: unit key -> guard. Rows of sibling artifacts are taken over when key and guard agree (the guard
                 is the value of `Table.guard`; None where the table has none).
         """
         self.expect(wanted.keys())
+        if stale := {key for key, guard in wanted.items() if guard not in (None, self._units.get(key, guard))}:
+            self._take_back(stale)
         missing = [key for key in wanted if key not in self._units and key not in self._dropped]
-        if missing and self._siblings:
+        if missing:
             taken = self._take_over(missing, wanted)
             missing = [key for key in missing if key not in taken]
         return missing
@@ -156,12 +161,12 @@ class ArtifactWriter:
             ArtifactError: a row is missing, unexpected or doubled; nothing is sealed.
         """
         self._check_lease()
-        done = self._units | self._dropped.keys()
+        done = self._units.keys() | self._dropped.keys()
         if missing := sorted(self._expected - done):
             raise ArtifactError(f"{self.folder.path}: {len(missing)} rows are missing, e.g. {missing[0]}; not sealed")
         if extra := sorted(done - self._expected):
             raise ArtifactError(f"{self.folder.path}: {len(extra)} unexpected rows, e.g. {extra[0]}; not sealed")
-        both = self._units & self._dropped.keys()
+        both = self._units.keys() & self._dropped.keys()
         if both:
             raise ArtifactError(f"{self.folder.path}: {min(both)} is both a row and dropped; not sealed")
         reasons: dict[str, Counter[str]] = {"dropped": Counter(), "failed": Counter()}
@@ -200,7 +205,7 @@ class ArtifactWriter:
 
     def _adopt(self, name: str) -> int:
         try:
-            columns = self.table.key if name.startswith("parts/") else None
+            columns = self._columns if name.startswith("parts/") else None
             rows = self.folder.read(name, columns).num_rows
             part = Part(name, rows, location.size(location.join(self.folder.path, name)))
             self._count(part)
@@ -218,27 +223,51 @@ class ArtifactWriter:
                     self._dropped[drop["key"]] = (drop["kind"], drop["reason"])
                 self._drops[part.name] = part
             return
-        keys = self.folder.read(part.name, self.table.key)
+        keys = self.folder.read(part.name, self._columns)
         rows, units = keys_of(keys, self.table.key), keys_of(keys, self.table.unit)
+        guards = guards_of(keys, self.table)
         with self._changed:
             if doubled := self._rows.intersection(rows):
                 raise ArtifactError(
                     f"{self.folder.path}/{part.name} repeats {min(doubled)}, which is committed already"
                 )
             self._rows.update(rows)
-            self._units.update(units)
+            self._units.update(zip(units, guards, strict=True))
             self._parts[part.name] = part
             self._changed.notify_all()
 
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return self.table.key if self.table.guard is None else (*self.table.key, self.table.guard)
+
+    def _forget_failed(self) -> None:
+        """Rows that failed in an earlier run are tried again, since their cause may be mended; decisions stay."""
+        for file in location.names(location.join(self.folder.path, "drops")):
+            try:
+                drops = self.folder.read(f"drops/{file}")
+            except (ArtifactError, pa.ArrowException, OSError):
+                continue  # `refresh` sets it aside
+            decided = drops.filter(pc.not_equal(drops["kind"], "failed"))
+            if decided.num_rows < drops.num_rows:
+                self.folder.rewrite(f"drops/{file}", decided)
+
+    def _take_back(self, stale: set[str]) -> None:
+        """Remove rows whose guard says that they were made from something else under the same key."""
+        for name in list(self._parts):
+            rows = self.folder.read(name)
+            units = keys_of(rows, self.table.unit)
+            if not stale.isdisjoint(units):
+                with self._changed:
+                    del self._parts[name]
+                    self._rows.difference_update(keys_of(rows, self.table.key))
+                    for unit in units:
+                        self._units.pop(unit, None)
+                for part in self.folder.rewrite(name, rows.filter(pa.array([unit not in stale for unit in units]))):
+                    self._count(part)
+
     def _take_over(self, missing: list[str], wanted: Mapping[str, str | None]) -> set[str]:
-        index = self._index_siblings()
-        by_part: dict[tuple[PartFolder, str], set[str]] = {}
-        for key in missing:
-            folder, name, guard = index.get(key, (None, "", ""))
-            if folder is not None and (wanted[key] is None or guard == wanted[key]):
-                by_part.setdefault((folder, name), set()).add(key)
         taken: set[str] = set()
-        for (folder, name), keys in by_part.items():
+        for (folder, name), keys in self._siblings.find({key: wanted[key] for key in missing}).items():
             rows = folder.read(name)
             mask = pa.array([key in keys for key in keys_of(rows, self.table.unit)])
             for part in self.folder.write(rows.filter(mask)):
@@ -247,33 +276,9 @@ class ArtifactWriter:
         self.rows_reused += len(taken)
         return taken
 
-    def _index_siblings(self) -> dict[str, tuple[PartFolder, str, str]]:
-        if self._sibling_index is not None:
-            return self._sibling_index
-        self._sibling_index = {}
-        guard = [self.table.guard] if self.table.guard else []
-        for folder in self._siblings:
-            for file in location.names(location.join(folder.path, "parts")):
-                name = f"parts/{file}"
-                try:
-                    keys = folder.read(name, [*self.table.unit, *guard])
-                except (ArtifactError, pa.ArrowException, OSError):
-                    continue  # a damaged part of another artifact is that artifact's business
-                guards = keys.column(guard[0]).to_pylist() if guard else [""] * keys.num_rows
-                for key, value in zip(keys_of(keys, self.table.unit), guards, strict=True):
-                    self._sibling_index[key] = (folder, name, value)
-        return self._sibling_index
-
     def _remove_strays(self) -> None:
         known = self._parts.keys() | self._drops.keys()
         for kind in ("parts", "drops"):
             for file in location.names(location.join(self.folder.path, kind)):
                 if f"{kind}/{file}" not in known:
                     location.remove(location.join(self.folder.path, kind, file))
-
-
-def keys_of(rows: pa.Table, columns: tuple[str, ...]) -> list[str]:
-    """`key_string` of every row, in bulk."""
-    parts = [pc.cast(rows.column(name), pa.string()) for name in columns]
-    joined = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "/")
-    return list(joined.to_pylist())

@@ -16,8 +16,8 @@ from fusion.errors import ConfigError
 from fusion.evaluation.compare import ModelScores, evaluation_rows
 from fusion.evaluation.scores import domain_scores
 from fusion.runtime import Runtime
+from fusion.siblings import keys_of
 from fusion.work import Work
-from fusion.writer import keys_of
 
 
 @dataclass(kw_only=True)

@@ -176,3 +176,21 @@ def test_a_reader_hears_of_a_failed_writer(path: str) -> None:
     writer.close("engine died")
     with pytest.raises(ArtifactError, match="engine died"):
         list(writer.stream())
+
+
+def test_a_row_made_from_another_text_is_made_again_not_kept(path: str) -> None:
+    """A torn part of responses is generated again, perhaps to other texts, when some were scored already."""
+    writer = ArtifactWriter(path, REWARD)
+    writer.accept(commit(writer.folder, "a", "b", text_hash="old"))
+    assert writer.pending({"a/s/0": "old", "b/s/0": "new"}) == ["b/s/0"]
+    writer.accept(commit(writer.folder, "b", text_hash="new"))
+    sealed = writer.seal({}).read(["text_hash"])
+    assert sealed["text_hash"].to_pylist() == ["old", "new"]
+
+
+def test_a_row_that_failed_is_tried_again_by_the_next_run_a_decision_stays(path: str) -> None:
+    writer = ArtifactWriter(path, REWARD)
+    drops = [(("a", "s", 0), Reason.SCORER_FAILED, "broken"), (("b", "s", 0), Reason.EMPTY_RESPONSE, "")]
+    writer.accept(Receipt(drops=writer.folder.write_drops(drops)))
+    assert writer.pending(units("a", "b", "c")) == ["c/s/0"]
+    assert ArtifactWriter(path, REWARD).pending(units("a", "b", "c")) == ["a/s/0", "c/s/0"]

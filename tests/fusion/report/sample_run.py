@@ -29,11 +29,12 @@ from fusion.schema import (
     Table,
     hash_text,
 )
+from fusion.siblings import keys_of
 from fusion.stages import compare, evaluate
 from fusion.step import Step
 from fusion.tree import TreeArtifact, TreeWriter
 from fusion.work import Work
-from fusion.writer import ArtifactWriter, keys_of
+from fusion.writer import ArtifactWriter
 
 HOSTILE = (
     '</pre></td><script>alert("owned")</script><img src="https://evil.example/x.png" onerror=alert(1)>\x00\x1b[2J\u202e'
