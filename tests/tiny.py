@@ -81,3 +81,46 @@ def make_pico_classifier(folder: Path, seed: int = 0) -> Path:
     )
     LlamaForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+def make_pico_gguf(file: Path, model: Path) -> None:
+    """`model` (a pico Llama with a byte-level tokenizer) as a GGUF file, laid out as llama.cpp does, in float32."""
+    import gguf
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    loaded, tokenizer = AutoModelForCausalLM.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    config = loaded.config
+    file.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_tokenizer_model("gpt2")
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    writer.add_token_list([token for token, _ in tokens])
+    writer.add_token_types([3 if number < len(SPECIAL) else 1 for number in range(len(tokens))])
+    writer.add_token_scores([0.0] * len(tokens))  # without merges in the file they are derived from scores
+    writer.add_bos_token_id(config.bos_token_id)
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_chat_template(CHAT_TEMPLATE)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, tensor in loaded.state_dict().items():
+        if name == "lm_head.weight":
+            continue
+        stem, suffix = name.rsplit(".", 1)
+        num_heads = heads.get(stem.rsplit(".", 1)[-1])
+        if num_heads is not None:
+            split = tensor.reshape(num_heads, 2, tensor.shape[0] // num_heads // 2, -1)
+            tensor = split.swapaxes(1, 2).reshape(tensor.shape)
+        writer.add_tensor(f"{names.get_name(stem)}.{suffix}", tensor.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
