@@ -96,6 +96,7 @@ class _Dispatch:
         except Exception as error:
             if not is_death(error):
                 raise to_raise(self._name, error) from cause_of(error)
+            log.info("%s: %s", replica.name, error)  # Ray's whole account of the death
             self._replace(replica, _first_line(cause_of(error)))
         if done is not None:
             yield done

@@ -181,6 +181,7 @@ class _Stream:
 def _ended(name: str, error: Exception) -> EngineError:
     """What Ray Data's failure means; its own account of it stands in the log."""
     log.error("%s: %s", name, error)
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1] if lines else type(error).__name__  # the last line of a remote traceback says what was raised
     kind = "a worker died too often" if isinstance(error, RayError) else "the stream broke"
     return EngineError(f"{name}: {kind}: {reason}. What is committed is kept; the same command goes on from there")

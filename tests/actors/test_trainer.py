@@ -1,0 +1,77 @@
+"""Training on Ray Train: two processes, one of them killed, and errors that no restart mends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from fusion.errors import StepFailed
+from fusion.objectives.dpo import Dpo
+from fusion.runtime import Runtime
+from fusion.step import Placement
+from fusion.train.job import TrainJob
+from tests.fusion.train.jobs import assert_same_outcome, elsewhere, make_job
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class KnownJob(TrainJob):
+    """A job whose processes say who they are, so that the test kills its own and no other."""
+
+    def run(self, rank: int, world_size: int) -> None:
+        pids = Path(self.work) / "pids"
+        pids.mkdir(exist_ok=True)
+        (pids / f"{time.time_ns()}-{rank}").write_text(str(os.getpid()))
+        super().run(rank, world_size)
+
+
+def known(job: TrainJob) -> KnownJob:
+    return KnownJob(**{field.name: getattr(job, field.name) for field in fields(job)})
+
+
+def starts(job: TrainJob) -> list[int]:
+    """Process ids, in the order in which processes started."""
+    return [int(file.read_text()) for file in sorted((Path(job.work) / "pids").iterdir())]
+
+
+@pytest.fixture
+def watcher() -> Iterator[list[threading.Thread]]:
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join(timeout=60)
+
+
+def test_a_killed_process_of_two_is_replaced_and_zero_3_dpo_ends_as_if_nothing_had_been(
+    tmp_path: Path, ray_runtime: Runtime, watcher: list[threading.Thread]
+) -> None:
+    placement = Placement(replicas=2, cpus=1, max_restarts=1)
+    undisturbed = make_job(tmp_path / "undisturbed", Dpo(beta=0.1), epochs=16, zero_stage=3)
+    ray_runtime.train(undisturbed, placement, "checkpoint/undisturbed")
+    job = known(elsewhere(undisturbed, tmp_path / "killed"))
+
+    def kill_the_second_after_step_10() -> None:
+        while not (Path(job.work) / "checkpoints" / "checkpoint-10" / "complete.json").exists():
+            time.sleep(0.002)
+        os.kill(starts(job)[1], signal.SIGKILL)
+
+    watcher.append(threading.Thread(target=kill_the_second_after_step_10, daemon=True))
+    watcher[0].start()
+    ray_runtime.train(job, placement, "checkpoint/killed")
+    assert len(starts(job)) == 4
+    assert_same_outcome(job, undisturbed, 1e-6)
+
+
+def test_an_error_of_ours_reaches_the_caller_and_is_not_tried_again(tmp_path: Path, ray_runtime: Runtime) -> None:
+    job = known(make_job(tmp_path / "job", learning_rate=1e30, epochs=4))
+    with pytest.raises(StepFailed, match=r"the loss of step \d+ is nan"):
+        ray_runtime.train(job, Placement(max_restarts=3), "checkpoint/diverges")
+    assert len(starts(job)) == 1
