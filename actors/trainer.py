@@ -53,7 +53,13 @@ def fit(spec: TrainSpec, placement: Placement, name: str, cpu_share: float = 1.0
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        raise _reason(error, refusal, name, placement.max_restarts) from error
+        log.error("%s: %s", name, error)
+        if not refusal.exists():
+            last = [line for line in str(error).splitlines() if line.strip()][-1]
+            raise EngineError(f"{name}: training failed {placement.max_restarts + 1} times; at last: {last}") from error
+    if refusal.exists():
+        kind, message = json.loads(refusal.read_text())
+        raise dict(vars(errors))[kind](message)
 
 
 def _process(config: dict[str, object]) -> None:
@@ -63,7 +69,7 @@ def _process(config: dict[str, object]) -> None:
     spec = config["spec"]
     refusal = Path(spec.folder) / REFUSAL  # type: ignore[attr-defined]
     if refusal.exists():
-        raise FusionError(refusal.read_text())
+        return
     if not config["use_gpu"]:
         torch.set_num_threads(int(str(config["threads"])))
     context = get_context()
@@ -72,13 +78,3 @@ def _process(config: dict[str, object]) -> None:
     except FusionError as error:
         location.put(str(refusal), json.dumps([type(error).__name__, str(error)]).encode())
         raise
-
-
-def _reason(error: TrainingFailedError, refusal: Path, name: str, max_restarts: int) -> FusionError:
-    """The error that a process raised itself; else what Ray Train knows."""
-    if refusal.exists():
-        kind, message = json.loads(refusal.read_text())
-        return dict(vars(errors))[kind](message)  # type: ignore[no-any-return]
-    log.error("%s: %s", name, error)
-    last = [line for line in str(error).splitlines() if line.strip()][-1]
-    return EngineError(f"{name}: training failed {max_restarts + 1} times; at last: {last}")

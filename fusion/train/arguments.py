@@ -62,11 +62,9 @@ def training_arguments(
 
 def deepspeed_config(config: TrainingConfig, world_size: int) -> dict[str, object]:
     """DeepSpeed's own file. torch's AdamW does the steps: DeepSpeed's CPU Adam has to be compiled first."""
-    micro, accumulation = config.execution.micro_batch_size, config.accumulation(world_size)
     return {
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": accumulation,
-        "train_batch_size": micro * accumulation * world_size,
+        "train_micro_batch_size_per_gpu": config.execution.micro_batch_size,
+        "gradient_accumulation_steps": config.accumulation(world_size),
         "gradient_clipping": config.max_grad_norm,
         "bf16": {"enabled": config.dtype is Dtype.BFLOAT16},
         "zero_allow_untested_optimizer": True,

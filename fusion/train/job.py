@@ -168,7 +168,11 @@ def _result(trainer: PlannedTrainer, plan: BatchPlan, start_s: float, wall_s: fl
 
 @contextmanager
 def _process_group() -> Iterator[None]:
-    """A process group of one, where nobody made one (without Ray), and no trace of it afterwards."""
+    """A process group of one, where nobody made one (without Ray).
+
+    The group stays until the process ends: DeepSpeed keeps references to it that cannot be taken back. Accelerate's
+    state goes, or a second job would get the first one's DeepSpeed settings.
+    """
     if "RANK" in os.environ:
         yield
         return
@@ -181,13 +185,10 @@ def _process_group() -> Iterator[None]:
     try:
         yield
     finally:
-        import torch.distributed
         from accelerate.state import AcceleratorState, GradientState
 
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

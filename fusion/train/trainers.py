@@ -39,7 +39,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         self._totals: dict[str, Tensor | float] = {}
         self._counts: Counter[str] = Counter()
         self._saved_step = 0
-        self._step_began = time.monotonic()
+        self._step_began: float | None = None
         self.is_stopped = False
 
     # -- data ----------------------------------------------------------------------------------------------------
@@ -76,6 +76,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
     ) -> Tensor:
         """Share of this micro-batch in the loss of its global batch, times the number of processes: DeepSpeed averages
         gradients over them."""
+        self._step_began = self._step_began or time.monotonic()
         denominator = float(str(inputs.pop("denominator")))
         batch = TokenBatch(**inputs)  # type: ignore[arg-type]
         logprobs_NK = response_token_logprobs(model, batch)
@@ -128,8 +129,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         totals, counts = numbers[: len(names)], numbers[len(names) :]
         self.is_stopped = self.is_stopped or stop > 0
         metrics = {n: total / (count or 1.0) for n, total, count in zip(names, totals, counts, strict=True)}
-        now = time.monotonic()
-        metrics["seconds"], self._step_began = now - self._step_began, now
+        metrics["seconds"], self._step_began = time.monotonic() - (self._step_began or 0.0), None
         self._totals.clear()
         self._counts.clear()
         return metrics
@@ -150,7 +150,6 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         if self.args.process_index == 0:
             self.workspace.complete(self.state.global_step, self.args.world_size, self.execution.keep_last)
         self._saved_step = self.state.global_step
-        self._step_began = time.monotonic()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """DeepSpeed's shards hold the weights; a second copy beside each checkpoint would cost as much again."""

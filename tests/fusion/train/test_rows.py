@@ -1,0 +1,88 @@
+"""What of a training row is kept, cut and dropped, and how references find it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusion.chat import Renderer
+from fusion.errors import ArtifactError
+from fusion.models import ChatConfig
+from fusion.train.rows import TokenRow, pair_rows, read_rows, sft_rows, tokens_id, with_references, write_rows
+from tests.tiny import make_tokenizer
+
+ROLES = ("chosen", "rejected")
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    make_tokenizer(folder)
+    return Renderer.load(folder, ChatConfig())
+
+
+def pair(chosen: str, rejected: str, prompt: str = "1+1?", prompt_id: str = "p") -> dict[str, object]:
+    messages = [{"role": "user", "content": prompt}]
+    return {
+        "prompt_id": prompt_id,
+        "pair_index": 0,
+        "domain": "sums",
+        "messages": messages,
+        "chosen": chosen,
+        "rejected": rejected,
+    }
+
+
+def sft(response: str, prompt_id: str = "p") -> dict[str, object]:
+    return {**pair("", ""), "response": response, "prompt_id": prompt_id}
+
+
+def test_an_sft_row_is_prompt_and_response_with_one_end_of_turn(renderer: Renderer) -> None:
+    rows, dropped = sft_rows([sft("two")], renderer, 256)
+    assert renderer.tokenizer.decode(rows[0].prompt_ids) == "<bos><|user|>1+1?<|end|><|assistant|>"
+    assert renderer.tokenizer.decode(rows[0].responses[0]) == "two<|end|>"
+    assert not dropped
+
+
+def test_an_sft_row_over_the_length_is_dropped_and_counted(renderer: Renderer) -> None:
+    rows, dropped = sft_rows([sft("x" * 300, "long"), sft("two", "short")], renderer, 256)
+    assert [row.key for row in rows] == ["short"]
+    assert dropped == {"over_length": 1}
+
+
+def test_a_long_prompt_of_a_pair_loses_its_beginning_and_no_response_its_end(renderer: Renderer) -> None:
+    rows, dropped = pair_rows([pair("yes", "no", prompt="a" * 50 + "z")], renderer, ROLES, 20)
+    (row,) = rows
+    assert renderer.tokenizer.decode(row.prompt_ids) == "a" * 13 + "z<|end|><|assistant|>"
+    assert [renderer.tokenizer.decode(r) for r in row.responses] == ["yes<|end|>", "no<|end|>"]
+    assert not dropped
+
+
+def test_a_pair_whose_response_alone_is_too_long_is_dropped(renderer: Renderer) -> None:
+    assert pair_rows([pair("x" * 20, "no")], renderer, ROLES, 20) == ([], {"over_length": 1})
+
+
+def test_a_pair_of_equal_tokens_is_dropped(renderer: Renderer) -> None:
+    assert pair_rows([pair("yes", "yes<|end|>")], renderer, ROLES, 256) == ([], {"difference_lost": 1})
+
+
+def test_references_are_found_by_tokens_whatever_the_row_is_called() -> None:
+    row = TokenRow("a", (1, 2), ((3,), (4, 5)))
+    known = {tokens_id((1, 2), (3,)): -1.5, tokens_id((1, 2), (4, 5)): -2.5}
+    assert with_references([row], known)[0].references == (-1.5, -2.5)
+
+
+def test_a_missing_reference_is_refused_by_name() -> None:
+    with pytest.raises(ArtifactError, match="pair a/0: no reference"):
+        with_references([TokenRow("a/0", (1, 2), ((3,), (4, 5)))], {tokens_id((1, 2), (3,)): -1.5})
+
+
+def test_tokens_that_move_between_prompt_and_response_have_another_id() -> None:
+    assert tokens_id((1, 2), (3,)) != tokens_id((1,), (2, 3))
+
+
+def test_rows_survive_their_file(tmp_path: Path) -> None:
+    rows = [TokenRow("a", (1, 2), ((3,), (4, 5)), (-1.5, -2.5)), TokenRow("b", (7,), ((2,),))]
+    write_rows(tmp_path / "rows.parquet", rows)
+    assert read_rows(tmp_path / "rows.parquet") == rows
