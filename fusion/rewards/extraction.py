@@ -5,8 +5,9 @@ The kind of the expected answer (a number, one word, or other text) is known; it
 1. The last `\boxed{...}`, `<answer>...</answer>` or `#### ...`.
 2. The last "answer is ..." or "answer: ...".
 3. Numbers and words only, and only in a reply that was not cut off: the last sentence with a number (a word).
-   A number: the only one of that sentence, or the first one after its last claim (=, ->, :, is, are, equals, gives,
-   appears, ...). "The sum of 3 and 4 is 7." answers 7; a sentence that repeats "25 and 15" claims nothing.
+   A number: the first one after that sentence's last claim (=, ->, :, is, are, equals, gives, appears, ...), reasons
+   ("because ...", "which ...") and quoted strings left out; or a number with hardly a word beside it. "The sum of 3 and
+   4 is 7." answers 7; a sentence that repeats "25 and 15" claims nothing.
    A word: the last one: 'The word "hay" spelled backward is "yah".' answers yah.
    Other text: the whole reply.
 
@@ -21,18 +22,21 @@ from enum import StrEnum
 _NUMBER = r"(?<![\w.)])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d|,\d{3})"
 _FRACTION = re.compile(_NUMBER + r"(?:\s*/\s*\d+)?")
 _INTEGER_OR_DECIMAL = re.compile(_NUMBER)
-_OPERATION_FOLLOWS = re.compile(r"\s*(?:[-*/×÷^+]\s*[\d(]|\\times|\\cdot)")
+_OPERATION_FOLLOWS = re.compile(r"\s*(?:[*/×÷^]\s*[\w(]|[-+]\s*[\d(]|\\times|\\cdot)")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _STATEMENT = re.compile(r"\banswer\b[\"'”]?\s*(?:is|are|:|=)+(?!\s*not\b)", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _CLAIM = re.compile(
-    r"=|≈|->|→|:|\b(?:is|are|was|be|equals?|gives?|gets?|got|makes?|has|have|becomes?|yields?|appears?|occurs?|"
-    r"contains?)\b",
+    r"=|≈|->|→|:|\b(?:is|are|be|equals?|gives?|gets?|got|makes?|becomes?|yields?|appears?|occurs?|contains?)\b",
     re.IGNORECASE,
 )
+_REASON = re.compile(r",?\s+(?:because|since|where|when|which(?!\s+(?:gives?|equals?|makes?)))\b", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"“][^\"”]*[\"”]")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'”’)]*\s+|\n+")
 _MARKUP = re.compile(r"\*\*|__|[`$]|\\[()\[\]]|\\(?:text|mathrm|mathbf)\b")
+
+BARE_WORDS = 3
 
 
 class Kind(StrEnum):
@@ -106,10 +110,24 @@ def _claimed_number(sentences: list[str], number: re.Pattern[str]) -> str | None
     sentence = next((part for part in reversed(sentences) if number.search(part)), None)
     if sentence is None:
         return None
-    if len(number.findall(sentence)) == 1:
+    if len(sentence.split()) <= BARE_WORDS and len(number.findall(sentence)) == 1:
         return _number_at(sentence, 0, number)
-    claims = [claim for claim in _CLAIM.finditer(sentence) if number.search(sentence, claim.end())]
-    return _number_at(sentence, claims[-1].end(), number) if claims else None
+    sentence = _without_quoted(sentence)
+    for end in [*(reason.start() for reason in _REASON.finditer(sentence)), len(sentence)]:
+        clause = sentence[:end]
+        claims = [claim for claim in _CLAIM.finditer(clause) if number.search(clause, claim.end())]
+        if claims:
+            return _number_at(clause, claims[-1].end(), number)
+    return None
+
+
+def _without_quoted(text: str) -> str:
+    """Quoted strings repeat the question, unless one is what is claimed: `The result is "56".`"""
+    return _QUOTED.sub(lambda quoted: quoted[0] if _ends_with_claim(text[: quoted.start()]) else "", text)
+
+
+def _ends_with_claim(text: str) -> bool:
+    return any(claim.end() == len(text.rstrip()) for claim in _CLAIM.finditer(text))
 
 
 def _number_at(text: str, start: int, number: re.Pattern[str]) -> str | None:

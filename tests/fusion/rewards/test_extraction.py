@@ -17,6 +17,14 @@ STATED = [
     ("First guess: the answer is 5. No, the answer is 6.", "6", "6"),  # the last statement counts
     ("So, the GCD of 25 and 15 is 5.", "5", "5"),
     ('The letter "n" appears 2 times in the text "hundred thousand".', "2", "2"),
+    ("The GCD of 20 and 5 is 5, since 5 is the least common multiple of 20 and 5.", "5", "5"),
+    ("The GCD of 2 and 12 is 12 because it is the product of 2 and 12.", "2", "12"),
+    ("When you add 23 and 39, you get 62, which is indeed 62.", "62", "62"),
+    ("Then subtract 3 from 0, which gives us -3.", "-3", "-3"),
+    ("2 * 4 = 8\n\nThe final answer should be 8.", "8", "8"),
+    ('The result is "56".', "56", "56"),
+    ("GCD: 2", "2", "2"),
+    ("0 * 5 = 0\n\nFaster!", "0", "0"),
     ("5 - 8*e = -51\n8*e = 56\ne = 7", "7", "7"),
     ("4 * 1 = **4**", "4", "4"),
     ("It equals *4*", "4", "4"),
@@ -42,6 +50,10 @@ NOT_STATED = [
     ("The result is 4 * 2", "4"),  # not worked out
     ("It appears twice.", "2"),  # number words are not read
     ("x2", "2"),
+    ("You cannot have a fraction with a numerator of 1.", "1"),
+    ('There are four occurrences of the letter "1" in the original text.', "1"),
+    ("It is a sum of terms of the form 17*i.", "17"),
+    ("An example: 2 * 4 = 8. You can add 8 to any number.", "8"),  # the last sentence with a number decides
     ("!!!", "yah"),
 ]
 
