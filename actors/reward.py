@@ -42,7 +42,7 @@ class RewardActor:
         """Rows of `feed.ROW` with this session's receipts added."""
         done = [self._process(row) for row in rows.to_pylist()]
         if self._note:
-            done[0]["note"] = " ".join(note for note in (done[0]["note"], self._note) if note)
+            done[0]["note"] = f"{done[0]['note']} {self._note}".strip()
             self._note = ""
         return pa.Table.from_pylist(done, schema=ROW)
 

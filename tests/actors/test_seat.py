@@ -1,0 +1,23 @@
+"""The proof that a process and those it started have left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from actors.seat import remaining
+
+PARENT = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
+
+
+def test_a_child_that_outlives_its_parent_is_still_there() -> None:
+    """An engine's own processes keep the GPU when only the actor dies."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert remaining(parent.pid, 0.1) == sorted([parent.pid, child])
+    parent.kill()
+    parent.wait()
+    assert remaining(parent.pid, 0.1) == [child]
+    subprocess.run(["kill", str(child)], check=True)
+    assert remaining(parent.pid, 5) == []
