@@ -24,6 +24,7 @@ from fusion.cluster_config import ClusterConfig
 from fusion.errors import ConfigError
 from fusion.evaluation.gate import GateConfig
 from fusion.generators.base import Generator, Sampling
+from fusion.location import is_local, local_path
 from fusion.models import ModelRef, resolve
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
@@ -77,6 +78,10 @@ class StoreConfig:
 
     path: str = "store"
     """Folder or URL."""
+
+    def __post_init__(self) -> None:
+        # Workers run in other folders.
+        self.path = str(local_path(self.path).absolute()) if is_local(self.path) else self.path
 
 
 @dataclass(kw_only=True)

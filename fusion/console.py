@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -39,7 +41,7 @@ class Terminal:
     def planned(self, steps: Sequence[Planned]) -> None:
         for one in steps:
             if one.status is Status.HIT:
-                self.console.print(f"[green]HIT   [/] {one.step.name}")
+                self._say(f"[green]HIT   [/] {one.step.name}")
         if any(one.status is not Status.HIT for one in steps):
             self._progress.start()
 
@@ -60,13 +62,16 @@ class Terminal:
         with self._lock:
             if step.fingerprint in self._tasks:
                 self._progress.remove_task(self._tasks.pop(step.fingerprint)[0])
-        self.console.print(f"[bold]done  [/] {step.name:<34} {accounts_line(artifact)}")
+        self._say(f"[bold]done  [/] {step.name:<34} {accounts_line(artifact)}")
 
     def notice(self, text: str) -> None:
-        self.console.print(f"[yellow]note  [/] {text}")
+        self._say(f"[yellow]note  [/] {text}")
 
     def close(self) -> None:
         self._progress.stop()
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, highlight=False)
 
 
 def accounts_line(artifact: Artifact | TreeArtifact) -> str:
@@ -89,8 +94,12 @@ def plan_table(planned: Sequence[Planned]) -> Table:
 
 
 def log_to(path: Path) -> None:
-    """Send this process's log to a file; the terminal stays clean."""
+    """Send this process's log, and what native libraries write to file descriptor 2, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), 2)
+    sys.stderr = terminal
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"))
     root = logging.getLogger()

@@ -39,7 +39,9 @@ def canonical(value: object, path: str = "config") -> object:
         return {str(k): canonical(value[k], f"{path}.{k}") for k in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [canonical(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    raise ConfigError(f"{path} is a {type(value).__name__}, which has no canonical form; use plain values or dataclasses")
+    raise ConfigError(
+        f"{path} is a {type(value).__name__}, which has no canonical form; use plain values or dataclasses"
+    )
 
 
 def fingerprint(recipe: object) -> str:

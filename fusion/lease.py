@@ -42,7 +42,9 @@ def hold(
     _acquire(path, nonce, stopped, announce)
     end = threading.Event()
     lost = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, nonce, end, lost, heartbeat_s), name=f"lease {folder}", daemon=True)
+    beat = threading.Thread(
+        target=_beat, args=(path, nonce, end, lost, heartbeat_s), name=f"lease {folder}", daemon=True
+    )
     beat.start()
 
     def check() -> None:

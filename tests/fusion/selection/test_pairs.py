@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from fusion.errors import ConfigError
-from fusion.selection.base import PairPolicy, Split, SourcePair, Window, WindowScale, WithoutPair
+from fusion.selection.base import PairPolicy, SourcePair, Split, Window, WindowScale, WithoutPair
 from fusion.selection.best_worst_per_source import BestWorstPerSource
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.selection.pairs import Selected, select
