@@ -41,7 +41,15 @@ class Recipe:
         config = ingest.IngestConfig(prompts=prompts, near_duplicates=self.config.near_duplicates)
         inputs = {} if apart_from is None else {"exclude": apart_from}
         return self.add(
-            Step(kind="prompts", label=label, run=ingest.run, config=config, produces=PROMPT, inputs=inputs)
+            Step(
+                kind="prompts",
+                label=label,
+                run=ingest.run,
+                config=config,
+                produces=PROMPT,
+                inputs=inputs,
+                early=True,
+            )
         )
 
     # -- answers -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -99,7 +99,7 @@ class Runner:
     # -- scheduling ----------------------------------------------------------------------------------------------
 
     def _run_jobs(self, jobs: list[list[Planned]], outcome: Outcome) -> None:
-        waiting, running = list(jobs), dict[int, threading.Thread]()
+        waiting, running = list(jobs), dict[int, list[Planned]]()
         used = {"cpus": 0.0, "gpus": 0.0}
 
         def body(number: int, job: list[Planned], demand: tuple[float, float]) -> None:
@@ -118,7 +118,7 @@ class Runner:
         with self._changed:
             while waiting or running:
                 if not self._stop.is_set():
-                    for job in [job for job in waiting if self._is_ready(job, outcome)]:
+                    for job in [job for job in _allowed(waiting, running.values()) if self._is_ready(job, outcome)]:
                         demand = _demand(job)
                         if running and not self._fits(demand, used):
                             continue
@@ -126,7 +126,7 @@ class Runner:
                         used["cpus"], used["gpus"] = used["cpus"] + demand[0], used["gpus"] + demand[1]
                         number = len(jobs) - len(waiting)
                         thread = threading.Thread(target=body, args=(number, job, demand), name=job[0].step.name)
-                        running[number] = thread
+                        running[number] = job
                         thread.daemon = True
                         thread.start()
                 elif not running:
@@ -234,6 +234,14 @@ def _jobs(planned: Sequence[Planned]) -> list[list[Planned]]:
     for one in planned:
         gangs.setdefault(one.step.gang or one.step.fingerprint, []).append(one)
     return list(gangs.values())
+
+
+def _allowed(waiting: Sequence[list[Planned]], running: Iterable[list[Planned]]) -> list[list[Planned]]:
+    """Waiting jobs that may start: the early ones alone until all of these are done."""
+    early = [job for job in waiting if job[0].step.early]
+    if early or any(job[0].step.early for job in running):
+        return early
+    return list(waiting)
 
 
 def _demand(job: Sequence[Planned]) -> tuple[float, float]:

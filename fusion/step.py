@@ -97,6 +97,8 @@ class Step:
     by_content: frozenset[str] = frozenset()
     """Inputs of a row-local step whose rows enter its own key by content (a prompt_id is the hash of its prompt): which
     other rows such an input holds, and how it was made, says nothing about an output row."""
+    early: bool = False
+    """Cheap, and where bad input shows: nothing that is not early starts before every early step is done."""
     streams: frozenset[str] = frozenset()
     """Inputs read while they are still being written."""
     gang: str = ""

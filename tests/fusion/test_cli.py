@@ -1,0 +1,145 @@
+"""What a person types and what comes back: clear refusals with a remedy, exit codes, nothing started by mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fusion.cli import main
+from tests.end_to_end.pico import make_workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_workspace(tmp_path_factory.mktemp("pico"))
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def plan(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """`fusion plan` in an empty folder; returns exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str, experiment: str = "pico") -> tuple[int, str, str]:
+        code = call("plan", "--config-dir", str(workspace / "conf"), f"experiment={experiment}", *overrides)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"fusion {name}" in text for name in ("run", "plan", "show", "explain", "diff", "report", "doctor"))
+
+
+def test_an_unknown_command_gets_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("paln") == 2
+    assert "Did you mean `fusion plan`?" in capsys.readouterr().err
+
+
+def test_a_plan_lists_every_step_and_writes_nothing(plan, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = plan()
+    assert code == 0
+    assert "responses/pico_a" in out
+    assert "checkpoint/final" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("selecton=correct_vs_wrong", ["selecton"]),
+        ("selection=corect_vs_wrong", ["correct_vs_wrong"]),
+        ("sead=3", ["sead", "seed"]),
+        ("objective.bta=1", ["bta", "beta"]),
+        ("objective.beta=high", ["beta", "high"]),
+        ("objective.beta=-1", ["beta", "-1"]),
+        ("selection.window.low=200", ["window", "swap"]),
+        ("selection.rank_by=armorm", ["armorm", "reward=["]),
+        ("evaluation.reward=likelihood", ["likelihood", "verifier"]),
+        ("target.model.uri=/no/such/folder", ["target.model", "/no/such/folder"]),
+        ("sources.pico_a.model.uri=hf://org/name", ["sources.pico_a.model", "revision"]),
+        ("prompts.path=/no/such/file.jsonl", ["/no/such/file.jsonl"]),
+        ("train.sft.epochs=0", ["epochs"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_a_remedy(plan, override: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = plan(override)
+    assert code == 2
+    assert err.startswith("refused: ")
+    for word in words:
+        assert word in err
+
+
+def test_an_unknown_experiment_gets_the_closest(plan) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = plan(experiment="quickstrat")
+    assert code == 2
+    assert "Did you mean quickstart" in err
+
+
+def test_a_run_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("show", "nothing") == 2
+    assert "fusion run experiment=nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"prompt": "a"}\n{"prompt": \n', ["train.jsonl:2"]),
+        (b'{"prompt": "a"}\n{"prompt": "\xff"}\n', ["train.jsonl:2", "UTF-8"]),
+        (b'{"prompt": 3}\n', ["train.jsonl:1", "prompt"]),
+        (b'{"text": "a"}\n', ["train.jsonl:1", "prompt"]),
+    ],
+)
+def test_a_malformed_line_is_named_before_any_engine_starts(  # type: ignore[no-untyped-def]
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    content: bytes,
+    words,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.jsonl").write_bytes(content)
+    code = call(
+        "run", "--config-dir", str(workspace / "conf"), "experiment=pico", f"prompts.path={tmp_path}/train.jsonl",
+        "cluster=in_process",
+    )  # fmt: skip
+    assert code in (1, 2)
+    err = capfd.readouterr().err
+    for word in words:
+        assert word in err
+    assert not list(tmp_path.glob("store/responses/*/parts"))
+
+
+def test_shell_completion_knows_commands_and_groups(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", "fusion p")
+    monkeypatch.setenv("COMP_POINT", "8")
+    assert call("-sc", "query=bash") == 0
+    assert capsys.readouterr().out.split() == ["plan"]
+    line = "fusion run experiment=quick"
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    assert call("-sc", "query=bash") == 0
+    assert "experiment=quickstart" in capsys.readouterr().out
+
+
+def test_cfg_job_prints_the_composed_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "--cfg", "job", "experiment=quickstart", "objective.beta=7") == 0
+    text = capsys.readouterr().out
+    assert "beta: 7" in text
+    assert json.dumps("quickstart").strip('"') in text
