@@ -51,6 +51,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        with self._lock:
+            self._start()  # now, beside whatever else is loading, not under the first question
         return self
 
     def __exit__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -105,14 +104,11 @@ def test_training_prompts_like_evaluation_prompts_are_found() -> None:
     }
 
 
-def test_pool_of_real_prompts_is_searched_in_seconds() -> None:
+def test_changed_punctuation_is_found_among_real_prompts() -> None:
     pool = Path(__file__).parents[4] / "shared" / "data" / "prompts" / "prompt_pool.jsonl"
     if not pool.exists():
         pytest.skip("the shared prompt pool is not there")
-    texts = [json.loads(line)["prompt"] for line in pool.read_text().splitlines()]
-    started = time.monotonic()
-    found = duplicates(prompts(*texts), 0.8)
-    print(len(texts), len(found), time.monotonic() - started)
-    assert {m.likeness for m in found.values()} <= {Likeness.EQUAL, Likeness.NEAR}
-    planted = duplicates(prompts(*texts[:200], *(f" {text}\n." for text in texts[:200])), 0.8)
-    assert {f"k{i}" for i in range(200, 400)} <= planted.keys()
+    texts = [json.loads(line)["prompt"] for line in pool.read_text().splitlines()[:1000]]
+    found = duplicates(prompts(*texts, *(f" {text}\n." for text in texts[:200])), 0.8)
+    assert {f"k{i}" for i in range(1000, 1200)} <= found.keys()
+    assert len(found) < 220, "the pool itself holds hardly any"

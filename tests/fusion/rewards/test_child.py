@@ -80,5 +80,5 @@ def test_process_ends_with_its_owner() -> None:
 
 
 def test_loader_that_fails_is_an_engine_error() -> None:
-    with Child("fusion.no_such_module:load", 5) as child, pytest.raises(EngineError, match="no_such_module"):
-        child.ask({})
+    with pytest.raises(EngineError, match="no_such_module"), Child("fusion.no_such_module:load", 5):
+        pass
