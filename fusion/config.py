@@ -162,6 +162,8 @@ def check(config: Config) -> None:
         )
     if not config.rewards[config.evaluation.reward].is_verifier:
         raise ConfigError(f"evaluation.reward={config.evaluation.reward} does not say pass or fail; name a verifier")
+    for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
+        train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
     for name, source in config.sources.items():
         _resolved(source.model, f"sources.{name}.model")
     _resolved(config.target.model, "target.model")

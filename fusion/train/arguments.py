@@ -30,7 +30,7 @@ def training_arguments(
 
     common = {
         "output_dir": str(folder),
-        "per_device_train_batch_size": config.execution.micro_batch_size,
+        "per_device_train_batch_size": config.micro_batch(world_size),
         "gradient_accumulation_steps": config.accumulation(world_size),
         "max_steps": num_steps,
         "learning_rate": config.learning_rate,
@@ -63,7 +63,7 @@ def training_arguments(
 def deepspeed_config(config: TrainingConfig, world_size: int) -> dict[str, object]:
     """DeepSpeed's own file. torch's AdamW does the steps: DeepSpeed's CPU Adam has to be compiled first."""
     return {
-        "train_micro_batch_size_per_gpu": config.execution.micro_batch_size,
+        "train_micro_batch_size_per_gpu": config.micro_batch(world_size),
         "gradient_accumulation_steps": config.accumulation(world_size),
         "gradient_clipping": config.max_grad_norm,
         "bf16": {"enabled": config.dtype is Dtype.BFLOAT16},

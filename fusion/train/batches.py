@@ -46,15 +46,15 @@ def plan_batches(keys: Sequence[str], lengths: Sequence[int], config: TrainingCo
         lengths: tokens of each row.
     """
     size = config.global_batch_size
-    accumulation = config.accumulation(world_size)
+    micro_batch = config.micro_batch(world_size)
     order: list[int] = []
     for epoch in range(config.epochs):
         order += sorted(range(len(keys)), key=lambda row: hash_text(str(config.seed), str(epoch), keys[row]))
     steps = []
     for start in range(0, len(order), size):
         rows = sorted(order[start : start + size], key=lambda row: (lengths[row], keys[row]))
-        steps.append(_filled(rows, size, config.execution.micro_batch_size))
-    return BatchPlan(tuple(steps), config.execution.micro_batch_size, accumulation, world_size)
+        steps.append(_filled(rows, size, micro_batch))
+    return BatchPlan(tuple(steps), micro_batch, config.accumulation(world_size), world_size)
 
 
 def _filled(rows: list[int], size: int, micro_batch_size: int) -> tuple[int, ...]:

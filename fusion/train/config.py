@@ -51,7 +51,7 @@ class Execution:
     """How the same training is cut up. Two runs that differ only here differ only in rounding."""
 
     micro_batch_size: int = 8
-    """Rows of one forward pass in one process; the gradient is accumulated up to the global batch."""
+    """Most rows of one forward pass in one process; the gradient is accumulated up to the global batch."""
     zero_stage: int = 2
     """DeepSpeed ZeRO: 0 nothing, 2 optimiser and gradients, 3 also weights are shared out over the processes."""
     gradient_checkpointing: bool = False
@@ -105,19 +105,23 @@ class TrainingConfig:
         if not 0 <= self.warmup_frac < 1:
             raise ConfigError(f"train: warmup_frac must be in [0, 1), got {self.warmup_frac}")
 
-    def accumulation(self, world_size: int) -> int:
-        """Micro-batches that one of `world_size` processes adds up in one optimiser step.
+    def micro_batch(self, world_size: int) -> int:
+        """Rows of one forward pass: the largest divisor of a process's share up to `execution.micro_batch_size`.
 
         Raises:
-            ConfigError: the global batch cannot be dealt out evenly.
+            ConfigError: the global batch cannot be dealt out evenly to the processes.
         """
-        rows = self.execution.micro_batch_size * world_size
-        if self.global_batch_size % rows:
+        share, rest = divmod(self.global_batch_size, world_size)
+        if rest:
             raise ConfigError(
-                f"global_batch_size {self.global_batch_size} is not a multiple of execution.micro_batch_size "
-                f"{self.execution.micro_batch_size} x {world_size} processes; change one of them"
+                f"global_batch_size {self.global_batch_size} is not a multiple of the {world_size} training processes; "
+                f"take {share * world_size or world_size}, or another number of replicas for the pool `checkpoint`"
             )
-        return self.global_batch_size // rows
+        return max(size for size in range(1, self.execution.micro_batch_size + 1) if share % size == 0)
+
+    def accumulation(self, world_size: int) -> int:
+        """Micro-batches that one of `world_size` processes adds up in one optimiser step."""
+        return self.global_batch_size // (self.micro_batch(world_size) * world_size)
 
 
 @dataclass(kw_only=True)

@@ -69,7 +69,13 @@ def test_only_the_last_batch_is_short() -> None:
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused_with_the_numbers() -> None:
-    with pytest.raises(
-        ConfigError, match=r"global_batch_size 8 is not a multiple of execution\.micro_batch_size 2 x 3"
-    ):
+    with pytest.raises(ConfigError, match="global_batch_size 8 is not a multiple of the 3 training processes"):
         plan_batches(KEYS, LENGTHS, config(), world_size=3)
+
+
+@pytest.mark.parametrize(("most", "world_size", "size"), [(8, 1, 8), (8, 2, 4), (3, 1, 2), (5, 2, 4), (1, 1, 1)])
+def test_the_micro_batch_divides_each_process_share(most: int, world_size: int, size: int) -> None:
+    settings = config(micro_batch_size=most)
+    assert settings.global_batch_size == 8
+    assert settings.micro_batch(world_size) == size
+    assert settings.accumulation(world_size) * size * world_size == 8
