@@ -20,7 +20,7 @@ from fusion.artifact import Artifact, write_json
 from fusion.errors import StepFailed
 from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
-from fusion.runtime import Runtime
+from fusion.runtime import Lazy, Runtime
 from fusion.schema import Table
 from fusion.step import Capacity, Step
 from fusion.tree import TreeArtifact, TreeWriter
@@ -63,8 +63,7 @@ class Runner:
         self.store = store
         self.capacity = capacity
         self.listener = listener
-        self._make_runtime = runtime
-        self._runtime: Runtime | None = None
+        self._runtime = Lazy(runtime)
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._open: dict[str, ArtifactWriter | TreeWriter] = {}
@@ -89,8 +88,7 @@ class Runner:
             self._run_jobs(jobs, outcome)
         finally:
             self._stop.set()
-            if self._runtime is not None:
-                self._runtime.close()
+            self._runtime.close()
         if self._errors:
             step, error = self._errors[0]
             raise StepFailed(f"{step.name}: {error}") from error
@@ -159,7 +157,7 @@ class Runner:
             if not works:
                 return
             try:
-                works[0].step.run(works, self._get_runtime())
+                works[0].step.run(works, self._runtime)
                 for work in works:
                     self._seal(work, outcome, time.monotonic() - started)
             except BaseException as error:
@@ -221,12 +219,6 @@ class Runner:
             outcome.artifacts[step.fingerprint] = artifact
             self._changed.notify_all()
         self.listener.sealed(step, artifact)
-
-    def _get_runtime(self) -> Runtime:
-        with self._changed:
-            if self._runtime is None:
-                self._runtime = self._make_runtime()
-            return self._runtime
 
 
 def _jobs(planned: Sequence[Planned]) -> list[list[Planned]]:

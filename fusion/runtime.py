@@ -7,7 +7,7 @@ happens when one dies, and that results stream back while work goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -108,6 +108,37 @@ class Runtime(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Lazy:
+    """A runtime that starts when something is first asked of it: reading prompts must not wait for a cluster."""
+
+    def __init__(self, make: Callable[[], Runtime]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        return self._started().map(worker, tasks, placement, name)
+
+    def stream(
+        self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
+    ) -> Iterator[Done]:
+        return self._started().stream(workers, feed, name)
+
+    def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
+        self._started().train(spec, placement, name)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._runtime is not None:
+                self._runtime.close()
+
+    def _started(self) -> Runtime:
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = self._make()
+            return self._runtime
 
 
 class InProcess:
