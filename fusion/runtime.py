@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -150,7 +150,7 @@ class InProcess:
         first = next(numbered, None)
         if first is None:
             return
-        with worker.open(placement) as session, ThreadPoolExecutor(placement.in_flight) as pool:
+        with _opened(worker, placement) as session, ThreadPoolExecutor(placement.in_flight) as pool:
             waiting: dict[Future[Mapping[str, Receipt]], int] = {}
             try:
                 for task_id, task in chain([first], numbered):
@@ -166,7 +166,7 @@ class InProcess:
         self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
     ) -> Iterator[Done]:
         with ExitStack() as stack:
-            sessions = [stack.enter_context(worker.open(placement)) for worker, placement in workers]
+            sessions = [stack.enter_context(_opened(worker, placement)) for worker, placement in workers]
             for task_id, item in enumerate(feed):
                 for session in sessions:
                     try:
@@ -196,3 +196,16 @@ def _finished(waiting: dict[Future[Mapping[str, Receipt]], int], name: str) -> I
         if (error := future.exception()) is not None:
             raise surfaced(name, error) from error
         yield Done(task_id, future.result())
+
+
+_opening = threading.Lock()
+
+
+@contextmanager
+def _opened(worker: WorkerSpec, placement: Placement) -> Iterator[Session]:
+    """A session in this process. One opens at a time: transformers fills its names lazily, and a second thread that
+    imports from it meanwhile does not find them."""
+    with ExitStack() as stack:
+        with _opening:
+            session = stack.enter_context(worker.open(placement))
+        yield session
