@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from vllm.v1.engine.llm_engine import LLMEngine
 
 
+CPU_BLOCK_TOKENS = 32
+CPU_PREFILL_TOKENS = 2048
+
+
 @dataclass(kw_only=True)
 class Vllm(Generator):
     """vLLM. Example: `generator=vllm generator.dtype=bfloat16 generator.max_model_len=4096`."""
@@ -84,6 +88,7 @@ class Vllm(Generator):
             trust_remote_code=self.trust_remote_code,
             tensor_parallel_size=placement.tensor_parallel,
             pipeline_parallel_size=placement.pipeline_parallel,
+            max_num_seqs=placement.max_sequences,
             enable_prefix_caching=True,
             disable_log_stats=True,
             generation_config="vllm",  # sampling is ours alone; stop ids come with each request
@@ -94,6 +99,10 @@ class Vllm(Generator):
             common.kv_cache_memory_bytes = int(placement.kv_cache_gib * 2**30)
             # With it, seeded requests crash the CPU sampler: "CPU Generator does not use offset" (vllm 0.32).
             common.enable_chunked_prefill = False
+            # Small blocks and small prefill batches, so that later requests find the shared start of their prompts
+            # computed: 4 examples and a question are 150 tokens, and a default block is 128 (2x with Gemma-3-270m).
+            common.block_size = CPU_BLOCK_TOKENS
+            common.max_num_batched_tokens = max(common.max_model_len, CPU_PREFILL_TOKENS)
         return common
 
 
