@@ -143,7 +143,7 @@ class Artifact:
 
     @property
     def parts(self) -> list[Part]:
-        return [Part(**entry) for entry in self.manifest["parts"]]  # type: ignore[union-attr, attr-defined]
+        return [Part(**entry) for entry in self.manifest["parts"]]  # type: ignore[attr-defined]
 
     @property
     def accounts(self) -> Accounts:
@@ -178,7 +178,7 @@ class Artifact:
 
     def drops(self) -> pa.Table:
         """The DROP rows, sorted by key."""
-        names = [entry["name"] for entry in self.manifest["drops"]]  # type: ignore[attr-defined, index]
+        names = [entry["name"] for entry in self.manifest["drops"]]  # type: ignore[attr-defined]
         tables = [self.folder.read(name) for name in names]
         merged = pa.concat_tables(tables) if tables else DROP.schema.empty_table()
         return merged.sort_by([("key", "ascending")]).combine_chunks()

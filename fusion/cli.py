@@ -18,6 +18,9 @@ from fusion.errors import ConfigError, FusionError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from fusion.cluster_config import ClusterConfig
+    from fusion.runtime import Runtime
+
 HELP = """\
 fusion: several strong, different language models into one compact model
 
@@ -125,7 +128,7 @@ def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
         from omegaconf import open_dict
 
         job = HydraConfig.get()
-        if job.mode.name == "MULTIRUN":
+        if job.mode is not None and job.mode.name == "MULTIRUN":
             with open_dict(tree):
                 tree.name = f"{tree.name},{job.job.override_dirname}"
         codes.append(_guarded(lambda: body(tree)))
@@ -177,11 +180,10 @@ def run_config(tree: DictConfig) -> int:
     return 0
 
 
-def _runtime(cluster: object) -> object:
-    from fusion.cluster_config import ClusterConfig, RuntimeKind
+def _runtime(cluster: ClusterConfig) -> Runtime:
+    from fusion.cluster_config import RuntimeKind
     from fusion.runtime import InProcess
 
-    assert isinstance(cluster, ClusterConfig)
     if cluster.runtime is RuntimeKind.IN_PROCESS:
         return InProcess()
     from actors.runtime import RayRuntime

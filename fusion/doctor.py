@@ -15,6 +15,8 @@ from rich.console import Console
 
 from fusion.provenance import versions
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 looked at, not written
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -83,11 +85,9 @@ def _disk() -> Finding:
 
 
 def _shared_memory() -> Finding:
-    free = shutil.disk_usage("/dev/shm").free / 2**30 if Path("/dev/shm").exists() else 0.0  # noqa: S108
-    ok = free >= 0.5
-    return Finding(
-        "/dev/shm", ok, f"{free:.1f} GiB free for Ray's objects", "" if ok else "mount -o remount,size=2G /dev/shm"
-    )
+    free = shutil.disk_usage(SHARED_MEMORY).free / 2**30 if Path(SHARED_MEMORY).exists() else 0.0
+    remedy = "" if free >= 0.5 else f"mount -o remount,size=2G {SHARED_MEMORY}"
+    return Finding(SHARED_MEMORY, not remedy, f"{free:.1f} GiB free for Ray's objects", remedy)
 
 
 def _loopback() -> Finding:

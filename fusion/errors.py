@@ -25,7 +25,7 @@ class PluginError(FusionError):
     """A plug-in file does not keep its contract."""
 
 
-class StepFailed(FusionError):
+class StepFailed(FusionError):  # noqa: N818 what happened, as the contract names it
     """A step ended without a sealed artifact (exit code 1)."""
 
 

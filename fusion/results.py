@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 
 from fusion.artifact import Artifact
@@ -29,9 +30,8 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     )
     run = RunFolder(folder, result)
     report = _write_report(run)
-    tables = [found for name, found in sorted(run.artifacts().items()) if name in ("comparison/scores", "evaluation/scores")]
     if evaluation:
-        differences, scores = (found.read(found.table.schema.names) for found in tables if isinstance(found, Artifact))
+        scores, differences = _evaluation_tables(recipe, outcome)
         console.print(results_table(scores, differences, recipe.config.target.name))
     gate = evaluation.get("gate")
     if isinstance(gate, Mapping):
@@ -68,9 +68,15 @@ def _evaluation(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
     """`evaluation` (model -> domain -> score), `gain` and `gate` of result.json; empty where nothing was evaluated."""
     if "evaluation/scores" not in recipe.steps:
         return {}
+    scores, differences = _evaluation_tables(recipe, outcome)
+    return result_entries(scores, differences, recipe.config.evaluation.gate)
+
+
+def _evaluation_tables(recipe: Recipe, outcome: Outcome) -> list[pa.Table]:
+    """EVALUATION and COMPARISON of the run."""
     tables = []
     for name in ("evaluation/scores", "comparison/scores"):
         artifact = outcome.artifact(recipe.steps[name])
         assert isinstance(artifact, Artifact)
         tables.append(artifact.read(artifact.table.schema.names))
-    return dict(result_entries(*tables, recipe.config.evaluation.gate))
+    return tables

@@ -40,7 +40,7 @@ class Placement:
     gpu_memory_frac: float = 0.9
     """Share of a GPU's memory an engine may take."""
     max_sequences: int = 256
-    """Answers an engine works on at a time; its memory for sampling is this many rows of the vocabulary, several times."""
+    """Answers an engine works on at a time; sampling holds so many rows of the vocabulary, several times over."""
     kv_cache_gib: float = 1.0
     """KV cache of a CPU engine, in GiB."""
     part_rows: int = 16

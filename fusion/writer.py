@@ -206,7 +206,7 @@ class ArtifactWriter:
     def _adopt(self, name: str) -> int:
         try:
             columns = self._columns if name.startswith("parts/") else None
-            rows = self.folder.read(name, columns).num_rows
+            rows = int(self.folder.read(name, columns).num_rows)
             part = Part(name, rows, location.size(location.join(self.folder.path, name)))
             self._count(part)
         except (ArtifactError, pa.ArrowException, OSError) as error:

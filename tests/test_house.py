@@ -89,7 +89,8 @@ def test_importing_fusion_loads_nothing_heavy() -> None:
     )
     code = (
         f"import importlib, sys\nfor m in '{modules}'.split(', '):\n"
-        "    if m.startswith('fusion') and not m.endswith('__main__'): importlib.import_module(m.removesuffix('.__init__'))\n"
+        "    if m.startswith('fusion') and not m.endswith('__main__'):\n"
+        "        importlib.import_module(m.removesuffix('.__init__'))\n"
         f"print([h for h in {HEAVY!r} if h in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

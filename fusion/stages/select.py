@@ -153,10 +153,10 @@ class _Texts:
         found: dict[tuple[str, str, int], tuple[str, list[dict[str, object]]]] = {}
         for source in self._config.sources:
             mine = asked.filter(pl.col("source") == source)
-            frame = mine.join(pl.from_arrow(self._inputs[f"responses:{source}"].read(["text"])), on=keys)  # type: ignore[arg-type]
+            frame = mine.join(pl.from_arrow(self._inputs[f"responses:{source}"].read(["text"])), on=keys)
             for reward in self._config.rewards:
                 scores = pl.from_arrow(self._inputs[f"rewards:{source}:{reward}"].read(["outcome", "value"]))
-                frame = frame.join(scores, on=keys, how="left", suffix=f":{reward}")  # type: ignore[arg-type]
+                frame = frame.join(scores, on=keys, how="left", suffix=f":{reward}")
                 frame = frame.rename({"outcome": f"outcome:{reward}", "value": f"value:{reward}"})
             for row in frame.iter_rows(named=True):
                 rewards = [

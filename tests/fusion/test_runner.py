@@ -38,7 +38,10 @@ def read_words(works: Sequence[Work], runtime: Runtime) -> None:
     for work in works:
         config: Words = work.step.config  # type: ignore[assignment]
         rows = [
-            {"prompt_id": w, "messages": [{"role": "user", "content": w}], "domain": "d", "dataset": "t", "reference": None}
+            {
+                "prompt_id": w, "messages": [{"role": "user", "content": w}], "domain": "d", "dataset": "t",
+                "reference": None,
+            }
             for w in config.words
         ]  # fmt: skip
         work.rows_out.expect(config.words)
@@ -90,10 +93,12 @@ def recipe(*words: str, placement: Placement | None = None, **settings: object) 
     source = Step(kind="prompts", label="words", run=read_words, config=Words(words=list(words)), produces=PROMPT)
     values = Step(
         kind="rewards", label="length", run=measure, config=Measure(**settings), produces=REWARD,  # type: ignore[arg-type]
-        inputs={"words": source}, row_local=True, by_content=frozenset({"words"}), streams=frozenset({"words"}), placement=placement or Placement(),
+        inputs={"words": source}, row_local=True, by_content=frozenset({"words"}), streams=frozenset({"words"}),
+        placement=placement or Placement(),
     )  # fmt: skip
     return source, values, Step(
-        kind="checkpoint", label="sum", run=build_tree, config=Words(words=[]), produces=CHECKPOINT, inputs={"values": values}
+        kind="checkpoint", label="sum", run=build_tree, config=Words(words=[]), produces=CHECKPOINT,
+        inputs={"values": values},
     )  # fmt: skip
 
 
@@ -213,7 +218,10 @@ def test_capacity_bounds_what_runs_at_once(tmp_path: Path) -> None:
         read_words(works, runtime)
 
     steps = [
-        Step(kind="prompts", label=str(i), run=busy, config=Words(words=[str(i)]), produces=PROMPT, placement=Placement(cpus=2))
+        Step(
+            kind="prompts", label=str(i), run=busy, config=Words(words=[str(i)]), produces=PROMPT,
+            placement=Placement(cpus=2),
+        )
         for i in range(4)
     ]  # fmt: skip
     run(tmp_path, steps, Capacity(cpus=4))

@@ -90,7 +90,8 @@ def test_the_window_is_closed_and_wants_a_positive_margin(margin: float, kept: b
 
 def test_a_quantile_window_is_of_the_positive_margins() -> None:
     rows = frame(
-        *[(f"p{i}", "a", 0, "pass", float(i)) for i in range(1, 6)], *[(f"p{i}", "a", 1, "fail", 0.0) for i in range(1, 6)],
+        *[(f"p{i}", "a", 0, "pass", float(i)) for i in range(1, 6)],
+        *[(f"p{i}", "a", 1, "fail", 0.0) for i in range(1, 6)],
         ("n", "a", 0, "pass", -9.0), ("n", "a", 1, "fail", 0.0),
     )  # fmt: skip
     window = Window(low=0.25, high=0.75, scale=WindowScale.QUANTILE)
