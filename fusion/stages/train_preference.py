@@ -64,8 +64,8 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         job = TrainJob(
             model=model,
             cache=config.cache,
-            work=str(work.files_out.work),
-            files=str(work.files_out.files),
+            work=str(work.files_out.work.absolute()),
+            files=str(work.files_out.files.absolute()),
             config=config.train,
             objective=config.objective,
             chat_template=config.chat.template,

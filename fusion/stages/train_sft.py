@@ -43,8 +43,8 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         job = TrainJob(
             model=config.model,
             cache=config.cache,
-            work=str(work.files_out.work),
-            files=str(work.files_out.files),
+            work=str(work.files_out.work.absolute()),
+            files=str(work.files_out.files.absolute()),
             config=config.train,
             objective=None,
             chat_template=config.model.chat.template,
