@@ -9,10 +9,11 @@ SOURCES := fusion actors tests
 export RAY_DEDUP_LOGS := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup quickstart test fast check format lint types bench clean
+.PHONY: help setup quickstart test chaos fast check format lint types bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
 	@echo "make test         the whole test suite      make fast    without the slow ones"
+	@echo "make chaos        kill -9 whole runs and compare what they leave"
 	@echo "make check        format, lint, types, tests, as CI does"
 	@echo "make bench        the benchmarks; each prints its ratio"
 
@@ -35,6 +36,9 @@ quickstart: setup
 
 test: setup
 	@$(BIN)/python -m pytest tests
+
+chaos: setup
+	@$(BIN)/python -m pytest tests -m chaos
 
 fast: setup
 	@$(BIN)/python -m pytest tests -m "not slow"

@@ -17,7 +17,7 @@ import pytest
 
 from tests.end_to_end.pico import command, environment, fusion, is_unique, make_workspace, result, rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 NUM_PROMPTS, NUM_SAMPLES = 48, 3
 TABLES = ("prompts", "responses", "rewards", "sft", "pairs", "drops")
 
