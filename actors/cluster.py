@@ -65,8 +65,7 @@ def connect(config: RayConfig) -> Connection:
 
     def keep() -> None:
         try:
-            with _stderr_in_log():
-                _init(config)
+            _init(config)
         except Exception as error:
             failure.append(error)
             return
@@ -76,9 +75,11 @@ def connect(config: RayConfig) -> Connection:
         ray.shutdown()
 
     connection._keeper = threading.Thread(target=keep, name="ray keeper", daemon=True)
-    connection._keeper.start()
     allowed_s = START_S if connection.started else JOIN_S
-    if not ready.wait(allowed_s):
+    with _stderr_in_log():
+        connection._keeper.start()
+        is_ready = ready.wait(allowed_s)
+    if not is_ready:
         raise _refusal(config, TimeoutError(f"nothing happened for {allowed_s:.0f} s"))
     if failure:
         raise _refusal(config, failure[0]) from failure[0]
