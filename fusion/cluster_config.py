@@ -6,8 +6,8 @@ Nothing here bears identity: two runs that differ only in it are the same experi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
+from fusion.choice import Choice
 from fusion.errors import ConfigError
 from fusion.step import Capacity, Placement
 
@@ -51,7 +51,7 @@ class RayConfig:
                 raise ConfigError(f"cluster.ray.{name} must be at least {low}, got {getattr(self, name)}")
 
 
-class RuntimeKind(Enum):
+class RuntimeKind(Choice):
     """Where workers live."""
 
     RAY = "ray"

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from fusion.choice import Choice
 from fusion.errors import ConfigError
 from fusion.models import ModelRef, resolve
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fusion.chat import Renderer
 
 
-class Precision(Enum):
+class Precision(Choice):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from fusion.choice import Choice
 from fusion.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class PairPolicy(Enum):
+class PairPolicy(Choice):
     """Whose answers may form a pair."""
 
     SAME_SOURCE = "same_source"
@@ -34,7 +34,7 @@ class PairPolicy(Enum):
     """Best and worst over all sources, the same or not."""
 
 
-class SourcePair(Enum):
+class SourcePair(Choice):
     """Which source's pair is kept when several sources have one; the paper leaves it open."""
 
     BEST_SOURCE = "best_source"
@@ -46,7 +46,7 @@ class SourcePair(Enum):
     """Every source's pair."""
 
 
-class WindowScale(Enum):
+class WindowScale(Choice):
     VALUE = "value"
     """Bounds are on the reward's own scale; 0.01 to 0.1 is ArmoRM's (FuseChat-3.0 section 3.3)."""
     QUANTILE = "quantile"
@@ -68,7 +68,7 @@ class Window:
             raise ConfigError(f"selection.window is [{self.low}, {self.high}]; quantiles lie in [0, 1]")
 
 
-class WithoutPair(Enum):
+class WithoutPair(Choice):
     """Where a prompt goes that has an SFT answer but no valid pair."""
 
     SFT = "sft"

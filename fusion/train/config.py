@@ -7,19 +7,19 @@ warm-up. The paper says nothing of weight decay, packing and clipping; those def
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
+from fusion.choice import Choice
 from fusion.errors import ConfigError
 
 
-class Dtype(Enum):
+class Dtype(Choice):
     """Precision of weights and activations; the optimiser always keeps fp32 weights."""
 
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
 
 
-class Schedule(Enum):
+class Schedule(Choice):
     """Learning rate after warm-up."""
 
     COSINE = "cosine"
