@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+Row = TypeVar("Row", bound=Hashable)
+Value = TypeVar("Value")
 
 
 def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
@@ -21,3 +25,22 @@ def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[i
         batch.append(position)
     if batch:
         yield batch
+
+
+def in_length_batches(
+    rows: Iterable[Row],
+    length: Callable[[Row], int],
+    token_budget: int,
+    evaluate: Callable[[list[Row]], Sequence[Value]],
+) -> dict[Row, Value]:
+    """What `evaluate` says of each distinct row: equal rows are computed once, and so are equal by construction.
+
+    Args:
+        evaluate: one value a row of a batch, in order.
+    """
+    distinct = list(dict.fromkeys(rows))
+    found: dict[Row, Value] = {}
+    for batch in length_batches([length(row) for row in distinct], token_budget):
+        chosen = [distinct[i] for i in batch]
+        found |= zip(chosen, evaluate(chosen), strict=True)
+    return found

@@ -75,16 +75,79 @@ def test_checkpoint_without_a_trained_score_head_is_refused(llama: Path) -> None
         pass
 
 
-def test_classifier_with_several_labels_is_refused(tmp_path: Path) -> None:
+def with_labels(folder: Path, names: list[str]) -> Path:
+    """A pico classifier whose head has these labels."""
     from transformers import LlamaForSequenceClassification
 
-    folder = make_pico_classifier(tmp_path / "two")
-    LlamaForSequenceClassification.from_pretrained(folder, num_labels=2, ignore_mismatched_sizes=True).save_pretrained(
-        folder
+    make_pico_classifier(folder)
+    model = LlamaForSequenceClassification.from_pretrained(
+        folder, id2label=dict(enumerate(names)), ignore_mismatched_sizes=True
     )
+    model.save_pretrained(folder)
+    return folder
+
+
+def changed(folder: Path, target: Path, name: str, shape: tuple[int, ...]) -> Path:
+    """A copy of a model folder with one more, or one other, tensor of ones."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, target)
+    file = target / "model.safetensors"
+    save_file(load_file(file) | {name: torch.ones(shape)}, file, {"format": "pt"})
+    return target
+
+
+def test_classifier_with_several_labels_needs_the_name_of_one(tmp_path: Path) -> None:
+    ref = ModelRef(uri=str(with_labels(tmp_path, ["harmful", "helpful"])))
+    listed = "set rewards.sequence_classifier.label to one of 0: harmful, 1: helpful"
+    for label, problem in (("", "scores 2 labels and none is named"), ("polite", "has no label 'polite'")):
+        with (
+            pytest.raises(ConfigError, match=f"{problem}; {listed}"),
+            SequenceClassifier(model=ref, label=label).open("", Placement()),
+        ):
+            pass
+    candidates = [candidate(text) for text in TEXTS]
+    harmful, helpful, second = (
+        values(SequenceClassifier(model=ref, label=label), candidates) for label in ("harmful", "helpful", "1")
+    )
+    assert helpful == second != harmful
+
+
+def test_checkpoint_with_more_than_a_generic_head_is_refused(classifier: Path, tmp_path: Path) -> None:
+    folder = changed(classifier, tmp_path / "more", "score_bias.weight", (1,))
     reward = SequenceClassifier(model=ModelRef(uri=str(folder)))
-    with pytest.raises(ConfigError, match="scores 2 labels"), reward.open("", Placement()):
+    with (
+        pytest.raises(ConfigError, match=r"holds score_bias\.weight \(1 in all\), which"),
+        reward.open("", Placement()),
+    ):
         pass
+
+
+def test_language_head_beside_the_score_is_no_obstacle(classifier: Path, tmp_path: Path) -> None:
+    folder = changed(classifier, tmp_path / "lm", "lm_head.weight", (262, 32))
+    scores = [values(SequenceClassifier(model=ModelRef(uri=str(f))), [candidate("7")]) for f in (classifier, folder)]
+    assert scores[0] == scores[1]
+
+
+def test_head_of_another_shape_than_the_config_is_refused(classifier: Path, tmp_path: Path) -> None:
+    folder = changed(classifier, tmp_path / "wide", "score.weight", (3, 32))
+    reward = SequenceClassifier(model=ModelRef(uri=str(folder)))
+    with (
+        pytest.raises(ConfigError, match=r"score\.weight in its files has another shape"),
+        reward.open("", Placement()),
+    ):
+        pass
+
+
+def test_padding_on_the_left_gives_the_same(classifier: Path) -> None:
+    candidates = [candidate(text) for text in TEXTS]
+    with SequenceClassifier(model=ModelRef(uri=str(classifier))).open("", Placement()) as scorer:
+        right = [score.value for score in scorer.score(candidates)]
+        scorer.padding_side = "left"  # type: ignore[attr-defined]
+        assert [score.value for score in scorer.score(candidates)] == pytest.approx(right, abs=1e-4)
 
 
 def test_model_without_pad_token_reads_its_true_last_token(classifier: Path, tmp_path: Path) -> None:
