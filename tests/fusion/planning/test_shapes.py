@@ -1,0 +1,145 @@
+"""Shapes: the published number of weights of every model that the yaml files name, and what a folder says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fusion.errors import ConfigError
+from fusion.planning.shapes import Shape, check_shape, shape_of
+from tests.tiny import make_pico_llama
+
+CONF = Path(__file__).parents[3] / "conf"
+PUBLISHED = {
+    "source/gemma2_27b": 27_227_128_320,
+    "source/mistral_large_2407": 122_610_069_504,
+    "source/qwen25_72b": 72_706_203_648,
+    "source/qwen25_math_72b": 72_706_203_648,
+    "source/llama31_70b": 70_553_706_496,
+    "source/smollm2_135m": 134_515_008,
+    "source/gemma3_270m": 268_098_176,
+    "target/llama31_8b": 8_030_261_248,
+    "target/qwen25_7b": 7_615_616_512,
+    "target/gemma2_9b": 9_241_705_984,
+    "target/llama32_3b": 3_212_749_824,
+    "target/llama32_1b": 1_235_814_400,
+    "target/smollm2_135m": 134_515_008,
+}
+"""Weights as the safetensors files on the hub count them."""
+
+
+def shape_in(name: str) -> Shape:
+    file = OmegaConf.load(CONF / f"{name}.yaml")
+    shape = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Shape), file.model.shape))
+    assert isinstance(shape, Shape)
+    return shape
+
+
+def test_every_model_of_the_yaml_files_has_a_published_count() -> None:
+    files = sorted(path for group in ("source", "target") for path in (CONF / group).glob("*.yaml"))
+    with_model = {f"{path.parent.name}/{path.stem}" for path in files if "model" in OmegaConf.load(path)}
+    assert with_model == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_shape_has_the_published_number_of_weights(name: str) -> None:
+    assert shape_in(name).parameters == PUBLISHED[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_transformers_builds_a_model_of_as_many_weights(name: str) -> None:
+    """On the meta device, from a config with the same entries: nothing is allocated."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(_transformers_config(shape_in(name)))
+    assert sum(weights.numel() for weights in model.parameters()) == PUBLISHED[name]
+
+
+def _transformers_config(shape: Shape) -> object:
+    from transformers import AutoConfig
+
+    kinds = {(2, False): "llama", (2, True): "qwen2", (4, False): "gemma2"}
+    kind = "gemma3_text" if shape.qk_norm else kinds[shape.norms_per_layer, shape.qkv_bias]
+    return AutoConfig.for_model(
+        kind,
+        num_hidden_layers=shape.layers,
+        hidden_size=shape.hidden,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate,
+        vocab_size=shape.vocab,
+        tie_word_embeddings=shape.tied_embeddings,
+    )
+
+
+def test_a_folder_says_its_shape_and_holds_as_many_weights(tmp_path: Path) -> None:
+    from fusion.models import model_facts
+
+    folder = make_pico_llama(tmp_path / "pico")
+    shape = shape_of(folder)
+    assert (shape.layers, shape.hidden, shape.vocab, shape.tied_embeddings) == (2, 32, 262, True)
+    assert shape.parameters == model_facts(folder).num_parameters
+    check_shape(shape, folder)
+
+
+def test_a_yaml_that_says_otherwise_is_refused_with_what_to_type(tmp_path: Path) -> None:
+    folder = make_pico_llama(tmp_path / "pico")
+    shape = shape_of(folder)
+    shape.kv_heads, shape.context = 1, 512
+    with pytest.raises(ConfigError, match=r"shape.kv_heads is 1, set it to 2; shape.context is 512, set it to 256"):
+        check_shape(shape, folder)
+
+
+def gemma(tmp_path: Path, **entries: object) -> Path:
+    config = {"model_type": "gemma2", "num_hidden_layers": 4, "hidden_size": 8, "num_attention_heads": 2}
+    config |= {"num_key_value_heads": 1, "head_dim": 4, "intermediate_size": 16, "vocab_size": 100}
+    config |= {"max_position_embeddings": 64, "sliding_window": 16}
+    (tmp_path / "config.json").write_text(json.dumps(config | entries))
+    return tmp_path
+
+
+def test_sliding_windows_bound_the_cache(tmp_path: Path) -> None:
+    """Two of four layers look back 16 tokens: key and value, 1 head of 4 dimensions, 2 bytes."""
+    shape = shape_of(gemma(tmp_path))
+    assert (shape.tied_embeddings, shape.norms_per_layer, shape.full_attention_every) == (True, 4, 2)
+    assert shape.kv_bytes_per_token() == 4 * 16
+    assert shape.kv_bytes(10) == 4 * 10 * 16
+    assert shape.kv_bytes(50) == (2 * 50 + 2 * 16) * 16
+
+
+def test_a_window_that_is_not_used_bounds_nothing(tmp_path: Path) -> None:
+    """As Qwen2's config.json has it."""
+    shape = shape_of(gemma(tmp_path, model_type="qwen2", use_sliding_window=False))
+    assert (shape.sliding_window, shape.qkv_bias) == (0, True)
+    assert shape.kv_bytes(50) == 50 * shape.kv_bytes_per_token()
+
+
+def test_layers_named_one_by_one_count(tmp_path: Path) -> None:
+    kinds = ["sliding_attention"] * 3 + ["full_attention"]
+    assert shape_of(gemma(tmp_path, layer_types=kinds)).full_attention_layers == 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [({"model_type": "mamba"}, "'mamba' is not known"), ({"vocab_size": None}, "vocab_size")],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, entries: dict[str, object], words: str) -> None:
+    folder = gemma(tmp_path, **entries)
+    config = {k: v for k, v in json.loads((folder / "config.json").read_text()).items() if v is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=words):
+        shape_of(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [("layers", 0), ("kv_heads", 3), ("vocab", -1)])
+def test_an_impossible_shape_is_refused(name: str, value: int) -> None:
+    entries = {"layers": 2, "hidden": 8, "heads": 4, "kv_heads": 2, "head_dim": 2, "intermediate": 8, "vocab": 9}
+    with pytest.raises(ConfigError, match=f"shape.*{name}"):
+        Shape(**(entries | {"context": 10} | {name: value}))  # type: ignore[arg-type]
