@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from fusion.endpoint_config import EndpointConfig
 from fusion.generators.base import Completion, Engine, Generator, Request, Sampling
+from fusion.generators.openai_endpoint import OpenaiEndpoint
 from fusion.generators.transformers import Transformers
 from fusion.generators.vllm import Vllm
+from fusion.spending import Budget
 from fusion.step import Placement
+from tests.model_server import model_server
 from tests.tiny import make_pico_llama
 
-GENERATORS = {
+GENERATORS: dict[str, Generator] = {
     "transformers": Transformers(dtype="float32", batch_size=4),
     "vllm": Vllm(dtype="float32", logprobs=True),
 }
@@ -29,11 +33,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pico_llama(tmp_path_factory.mktemp("pico"), hidden=64)
 
 
-@pytest.fixture(scope="module", params=["transformers", pytest.param("vllm", marks=pytest.mark.slow)])
-def engine(request: pytest.FixtureRequest, model: Path) -> Iterator[Engine]:
-    generator: Generator = GENERATORS[request.param]
-    with generator.open(model, PLACEMENT) as opened:
-        yield opened
+@pytest.fixture(
+    scope="module", params=["transformers", "openai_endpoint", pytest.param("vllm", marks=pytest.mark.slow)]
+)
+def engine(request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param != "openai_endpoint":
+        with GENERATORS[request.param].open(model, PLACEMENT) as opened:
+            yield opened
+        return
+    budget = Budget(ledger=str(tmp_path_factory.mktemp("ledger")))
+    with model_server(model, GENERATORS["transformers"], PLACEMENT) as server:
+        config = EndpointConfig(url=server.url, model="pico", retry_s=5)
+        with OpenaiEndpoint(endpoint=config, logprobs=True, budget=budget).open(model, PLACEMENT) as opened:
+            yield opened
 
 
 def ask(name: str = "a", prompt: tuple[int, ...] = PROMPT, sampling: Sampling = RANDOM, n: int = 1) -> Request:
