@@ -2,9 +2,8 @@ r"""The final answer in a reply, found strictly: a reply that states none has no
 
 The kind of the expected answer (a number, one word, or other text) is known; its value is not looked at. In order:
 
-1. The last `\boxed{...}`, `<answer>...</answer>` or `#### ...`.
-2. The last "answer is ..." or "answer: ...".
-3. Numbers and words only, and only in a reply that was not cut off: the last sentence with a number (a word).
+1. What the reply states as its answer, as `stated_answer` finds it.
+2. Numbers and words only, and only in a reply that was not cut off: the last sentence with a number (a word).
    A number: the first one after that sentence's last claim (=, ->, :, is, are, equals, gives, appears, ...), reasons
    ("because ...", "which ...") and quoted strings left out; or a number with hardly a word beside it. "The sum of 3 and
    4 is 7." answers 7; a sentence that repeats "25 and 15" claims nothing.
@@ -19,14 +18,13 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from fusion.rewards.stated_answer import stated_answer
+
 _NUMBER = r"(?<![\w.)])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|\.\d|,\d{3})"
 _FRACTION = re.compile(_NUMBER + r"(?:\s*/\s*\d+)?")
 _INTEGER_OR_DECIMAL = re.compile(_NUMBER)
 _OPERATION_FOLLOWS = re.compile(r"\s*(?:[*/×÷^]\s*[\w(]|[-+]\s*[\d(]|\\times|\\cdot)")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_STATEMENT = re.compile(r"\banswer\b[\"'”]?\s*(?:is|are|:|=)+(?!\s*not\b)", re.IGNORECASE)
-_HASHES = re.compile(r"####\s*(.+)")
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _CLAIM = re.compile(
     r"=|≈|->|→|:|\b(?:is|are|be|equals?|gives?|gets?|got|makes?|becomes?|yields?|appears?|occurs?|contains?)\b",
     re.IGNORECASE,
@@ -63,37 +61,16 @@ def final_answer(reply: str, expected: str, is_cut_off: bool) -> str | None:
     """
     kind = kind_of(expected)
     number = _FRACTION if "/" in expected else _INTEGER_OR_DECIMAL
-    stated = _stated(reply)
+    stated = stated_answer(reply)
     if kind is Kind.TEXT:
-        return stated if stated is not None else (None if is_cut_off else reply.strip() or None)
-    if stated is not None:
-        clean = _plain(stated)
+        return stated.text.strip() if stated else (None if is_cut_off else reply.strip() or None)
+    if stated:
+        clean = _plain(stated.text)
         return _stated_number(clean, number) if kind is Kind.NUMBER else _first_word(clean)
     if is_cut_off:
         return None
     sentences = _SENTENCE.split(_plain(reply))
     return _claimed_number(sentences, number) if kind is Kind.NUMBER else _last_word(sentences)
-
-
-def _stated(reply: str) -> str | None:
-    """What follows the last explicit mark of an answer, the strongest mark first."""
-    if (start := reply.rfind("\\boxed{")) >= 0:
-        return _braced(reply, start + len("\\boxed{"))
-    if tags := _TAG.findall(reply):
-        return str(tags[-1]).strip()
-    if hashes := _HASHES.findall(reply):
-        return str(hashes[-1]).strip()
-    statements = list(_STATEMENT.finditer(reply))
-    return reply[statements[-1].end() :].strip() if statements else None
-
-
-def _braced(text: str, start: int) -> str | None:
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if not depth:
-            return text[start:position].strip()
-    return None
 
 
 def _plain(text: str) -> str:
