@@ -1,0 +1,82 @@
+"""Limits of the gates: what a reward must show on a sample of answers before it may score them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fusion.errors import ConfigError
+
+GATES = ("batching", "padding", "known_answers", "length", "favouritism", "agreement")
+
+
+@dataclass(kw_only=True)
+class KnownAnswer:
+    """A score that was recorded elsewhere, e.g. by a reward model's authors.
+
+    Either `prompt` and `response`, or `prompt_id` and `text_hash` of an answer in the sample (as in the REWARD table),
+    where a text may not be stored.
+
+    Example: KnownAnswer(reward="armorm", prompt="What is 3 + 4?", response="7", value=0.131, tolerance=0.004)
+    """
+
+    reward: str = ""
+    """Name of the reward in the config."""
+    prompt: str | None = None
+    response: str | None = None
+    prompt_id: str = ""
+    text_hash: str = ""
+    value: float = 0.0
+    tolerance: float = 0.0
+    """How far the value may be off, in its own unit; bf16 has 3 significant digits."""
+
+    def __post_init__(self) -> None:
+        has_text = self.prompt is not None and self.response is not None
+        has_hash = bool(self.prompt_id and self.text_hash)
+        if has_text == has_hash or not self.reward or not self.tolerance > 0:
+            raise ConfigError(
+                "an entry of trust.known_answers needs reward, tolerance (above 0), and either prompt and response or "
+                f"prompt_id and text_hash; got {self}"
+            )
+
+
+@dataclass(kw_only=True)
+class TrustConfig:
+    """What counts as too much, and which gates may fail all the same."""
+
+    max_batching: float = 0.05
+    """Largest change of a value when it is scored alone, in standard deviations of the sample's values. Rounding in
+    bf16 stays below 0.03 of them; a state read at the wrong token moves values by about one."""
+    max_padding: float = 0.05
+    """The same between padding on the left and on the right."""
+    max_length_correlation: float = 0.4
+    """Mean rank correlation of value and length within a prompt, either way. Trained reward models lie within 0.15 of
+    zero on pairs that were labelled objectively. GPT-4 as a judge, whose leaderboard had to be corrected for length,
+    gives 0.43 and 0.50 to answers of one model that was asked to be brief or wordy, and 0.2 to 0.3 to models of like
+    strength that were asked for neither."""
+    max_favouritism: float = 0.25
+    """How far a family's chance of being ranked above others may lie from one half, or, where a verifier decided, from
+    what the verifier gives it. 0.25 is winning three of four against models that were chosen as its equals."""
+    min_agreement: float = 0.6
+    """Chance that a passing answer is ranked above a failing one of the same prompt. 0.5 is a coin; below 0.6 the best
+    of a few answers is wrong about as often as one drawn at random."""
+    min_prompts: int = 20
+    """Prompts without which length, favouritism and agreement are not measured: chance alone would decide."""
+    families: dict[str, str] = field(default_factory=dict)
+    """Source -> family of models; a source that is not named is a family of its own."""
+    known_answers: list[KnownAnswer] = field(default_factory=list)
+    override: list[str] = field(default_factory=list, metadata={"identity": False})
+    """Gates that may fail; their figures stay in the record."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.override) - set(GATES)):
+            raise ConfigError(f"trust.override names {unknown[0]!r}; the gates are {', '.join(GATES)}")
+        for name, low, high in (
+            ("max_batching", 0.0, float("inf")),
+            ("max_padding", 0.0, float("inf")),
+            ("max_length_correlation", 0.0, 1.0),
+            ("max_favouritism", 0.0, 1.0),
+            ("min_agreement", 0.0, 1.0),
+            ("min_prompts", 1, float("inf")),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"trust.{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")
