@@ -101,7 +101,8 @@ def _repository(node: DictConfig) -> tuple[str, str] | None:
     kind = OmegaConf.get_type(node)
     if kind is ModelRef and not OmegaConf.is_missing(node, "uri") and str(node.uri).startswith("hf://"):
         return str(node.uri).removeprefix("hf://"), "model"
-    if kind is HfDataset and not OmegaConf.is_missing(node, "name") and not Path(str(node.name)).exists():
+    is_dataset = isinstance(kind, type) and issubclass(kind, HfDataset)
+    if is_dataset and not OmegaConf.is_missing(node, "name") and not node.get("path"):
         return str(node.name), "dataset"
     return None
 

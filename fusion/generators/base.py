@@ -32,7 +32,7 @@ class Sampling:
     num_samples: int = 5
     """Samples per prompt (METHODS: 5 for instructions)."""
     num_samples_by_domain: dict[str, int] = field(default_factory=dict)
-    """Domains with a number of their own (METHODS: more for mathematics and code)."""
+    """Domains with a number of their own (FuseChat-3.0: 8 for code); 0: prompts of this domain are not asked."""
 
     def __post_init__(self) -> None:
         limits = {
@@ -42,11 +42,14 @@ class Sampling:
             "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1 is none)"),
             "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "num_samples": (self.num_samples >= 1, "at least 1"),
-            "num_samples_by_domain": (all(n >= 1 for n in self.num_samples_by_domain.values()), "at least 1 each"),
+            "num_samples_by_domain": (all(n >= 0 for n in self.num_samples_by_domain.values()), "at least 0 each"),
         }
         for name, (is_ok, wanted) in limits.items():
             if not is_ok:
                 raise ConfigError(f"sampling.{name} must be {wanted}, got {getattr(self, name)}")
+        # A number that is the general one says nothing, and shall not be identity.
+        own = self.num_samples_by_domain
+        self.num_samples_by_domain = {domain: n for domain, n in own.items() if n != self.num_samples}
 
     def num_samples_of(self, domain: str) -> int:
         return self.num_samples_by_domain.get(domain, self.num_samples)

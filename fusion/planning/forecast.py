@@ -1,0 +1,260 @@
+"""What each step of a recipe will read, write and cost, before anything is spent.
+
+Needs no data set, no model files, no GPU and no hub: prompt counts come from `planning.prompts`, sizes from the shapes
+in the models' yaml. An estimate; what it takes for granted is in `fusion.planning.assumptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from fusion.errors import ConfigError
+from fusion.models import ModelRef, model_folder
+from fusion.planning import disk, gpu_time, memory, tokens
+from fusion.planning.assumptions import Assumptions
+from fusion.planning.memory import GIB, Serving
+from fusion.planning.shapes import BYTES, Shape, shape_of
+from fusion.planning.tokens import Domains, Load
+from fusion.recipe import Recipe
+from fusion.stages.generate import GenerateConfig
+from fusion.stages.ingest import IngestConfig
+from fusion.stages.reference import ReferenceConfig
+from fusion.stages.score import ScoreConfig
+from fusion.stages.train_preference import TrainPreferenceConfig
+from fusion.stages.train_sft import TrainSftConfig
+from fusion.step import Step, topological
+from fusion.train.config import TrainingConfig
+
+SCORER_TOKENS = 8192
+"""Tokens of a batch of a reward model that has no such setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepForecast:
+    """One step. None: not known, and `note` says what to type."""
+
+    name: str
+    fingerprint: str
+    rows: int | None = 0
+    tokens: float = 0.0
+    gpu_hours: float | None = 0.0
+    hours: float | None = 0.0
+    """Of this step alone, on all the GPUs of its placement."""
+    memory_gib: float | None = None
+    """Of each of its GPUs; None: it uses none, or its model's shape is not known."""
+    disk_gib: float = 0.0
+    """What it leaves in the store."""
+    download_gib: float = 0.0
+    """Weights to fetch, once a model."""
+    note: str = ""
+    fits: bool = True
+
+
+def forecast(recipe: Recipe, assumptions: Assumptions) -> list[StepForecast]:
+    """Every step of the recipe, inputs first.
+
+    Raises:
+        ConfigError: a dtype of unknown size.
+    """
+    maker = _Forecaster(recipe, assumptions)
+    return [maker.step(step) for step in topological(recipe.targets)]
+
+
+class _Forecaster:
+    def __init__(self, recipe: Recipe, assumptions: Assumptions) -> None:
+        self._config = recipe.config
+        self._assumed = assumptions
+        self._gpu = assumptions.gpu
+        self._downloaded: set[str] = set()
+        models = [config.model for config in (*self._config.sources.values(), self._config.target) if config]
+        self._shapes = {model.uri: model.shape for model in models if model}
+        self._kinds: Mapping[str, Callable[[Step], StepForecast]] = {
+            "prompts": self._prompts,
+            "responses": self._responses,
+            "rewards": self._rewards,
+            "sft": self._selected,
+            "pairs": self._selected,
+            "logprobs": self._logprobs,
+            "checkpoint": self._checkpoint,
+        }
+
+    def step(self, step: Step) -> StepForecast:
+        made = self._kinds.get(step.kind, self._start)(step)
+        source = next((one for one in self._ancestry(step) if isinstance(one.config, IngestConfig)), None)
+        if source is not None and not self._domains(source):
+            key = "planning.evaluation" if source.label == "evaluation" else "planning.prompts"
+            unknown = f"how many {source.label} prompts there are is not known; type {key}.DOMAIN.rows=N"
+            return replace(made, rows=None, gpu_hours=None, hours=None, note=unknown if made.fits else made.note)
+        return made
+
+    # -- kinds of step -------------------------------------------------------------------------------------------
+
+    def _prompts(self, step: Step) -> StepForecast:
+        load = tokens.prompts_load(self._domains(step))
+        return self._start(step, load, disk.table_bytes(load.rows, load.read))
+
+    def _responses(self, step: Step) -> StepForecast:
+        domains, config = self._domains(step.inputs["prompts"]), step.config
+        if not isinstance(config, GenerateConfig):  # answers that exist: at most one a prompt is taken to be there
+            sampling = self._config.sources[step.label].sampling
+            load = tokens.responses_load(domains, replace(sampling, num_samples=1))
+            return self._start(step, load, disk.table_bytes(load.rows, load.written))
+        load = tokens.responses_load(domains, config.sampling)
+        made = self._start(step, load, disk.table_bytes(load.rows, load.written))
+        shape = self._shape(config.model)
+        if not step.placement.gpus:
+            return made
+        if shape is None:
+            return self._shapeless(made, config.model)
+        made = self._downloads(made, config.model, shape)
+        return self._generation(made, step, config, shape, load)
+
+    def _generation(
+        self, made: StepForecast, step: Step, config: GenerateConfig, shape: Shape, load: Load
+    ) -> StepForecast:
+        serving = self._serving(step, config, shape)
+        need = memory.engine_memory(shape, step.placement, self._gpu, serving)
+        if not need.fits:
+            limit = step.placement.gpu_memory_frac * self._gpu.memory_gib
+            least = (need.weights + need.margin + need.kv_longest) / GIB
+            tp = memory.smallest_tensor_parallel(shape, self._gpu, serving)
+            remedy = f"tensor_parallel {tp} does" if tp else "quantise it, or spread it over nodes"
+            note = f"{least:.0f} GiB a GPU do not fit in {limit:.0f}; {remedy}"
+            return replace(made, memory_gib=least, gpu_hours=None, hours=None, note=note, fits=False)
+        speed = self._assumed.tokens_per_s.get(config.source) or gpu_time.decode_tokens_per_s(
+            shape, need, step.placement, self._gpu, serving
+        )
+        seconds = gpu_time.generation_s(load, shape, step.placement, self._gpu, dtype=serving.dtype, tokens_per_s=speed)
+        note = f"{need.sequences} answers at a time, {speed:,.0f} tokens/s an engine"
+        return self._costs(made, step, seconds, need.used, note)
+
+    def _serving(self, step: Step, config: GenerateConfig, shape: Shape) -> Serving:
+        dtype = str(getattr(config.generator, "dtype", "bfloat16"))
+        quantised = str(getattr(config.generator, "quantization", None))
+        context = int(getattr(config.generator, "max_model_len", 0)) or shape.context
+        load = tokens.rewards_load(self._domains(step.inputs["prompts"]), config.sampling)
+        length = load.mean_length or config.sampling.max_new_tokens
+        return Serving(dtype, quantised if quantised in BYTES else dtype, context, min(length, context))
+
+    def _rewards(self, step: Step) -> StepForecast:
+        assert isinstance(step.config, ScoreConfig)
+        responses, reward = step.inputs["responses"], step.config.reward
+        domains = self._domains(step.inputs["prompts"])
+        sampling = getattr(responses.config, "sampling", None) or replace(
+            self._config.sources[responses.label].sampling, num_samples=1
+        )
+        load = tokens.rewards_load(domains, sampling)
+        ref = getattr(reward, "model", None)
+        made = self._start(step, load if ref else Load(load.rows), disk.table_bytes(load.rows))
+        if not isinstance(ref, ModelRef) or not step.placement.gpus:
+            return made
+        shape = self._shape(ref)
+        if shape is None:
+            return self._shapeless(made, ref)
+        # Likelihood has no such setting: it reads in fp32.
+        dtype = str(getattr(getattr(reward, "precision", None), "value", "float32"))
+        seconds = gpu_time.forward_s(load.read + load.written, shape, self._gpu, dtype)
+        used = memory.scorer_memory(shape, dtype, int(getattr(reward, "token_budget", SCORER_TOKENS)))
+        return self._costs(self._downloads(made, ref, shape), step, seconds, used, f"in {dtype}")
+
+    def _selected(self, step: Step) -> StepForecast:
+        load = tokens.training_load(self._domains(step.inputs["prompts"]), step.kind, max_length=10**9)
+        return self._start(step, Load(load.rows), disk.table_bytes(load.rows, load.read))
+
+    def _logprobs(self, step: Step) -> StepForecast:
+        assert isinstance(step.config, ReferenceConfig)
+        load = self._training_load(step, "pairs", step.config.max_length)
+        made = self._start(step, load, disk.table_bytes(2 * load.rows))
+        shape = self._shape(None)
+        if not step.placement.gpus or shape is None:
+            return made
+        dtype = step.config.dtype.value
+        seconds = gpu_time.forward_s(load.read, shape, self._gpu, dtype)
+        return self._costs(made, step, seconds, memory.scorer_memory(shape, dtype, SCORER_TOKENS), "")
+
+    def _checkpoint(self, step: Step) -> StepForecast:
+        config = step.config
+        if not isinstance(config, TrainSftConfig | TrainPreferenceConfig):
+            return self._start(step)
+        train: TrainingConfig = config.train
+        kind = "sft" if isinstance(config, TrainSftConfig) else "pairs"
+        epoch = self._training_load(step, kind, train.max_length)
+        load = Load(epoch.rows, epoch.read * train.epochs)
+        shape = self._shape(None)
+        if shape is None:
+            return self._shapeless(self._start(step, load), None)
+        made = self._start(step, load, disk.checkpoint_bytes(shape, train))
+        if kind == "sft":
+            made = self._downloads(made, self._config.target.model if self._config.target else None, shape)
+        if not step.placement.gpus:
+            return made
+        seconds = gpu_time.training_s(
+            load.read, shape, self._gpu, dtype=train.dtype.value, checkpointing=train.execution.gradient_checkpointing
+        )
+        used = memory.training_memory(shape, train, step.placement.replicas, 1 if kind == "sft" else 2)
+        steps = -(-epoch.rows * train.epochs // train.global_batch_size)
+        return self._costs(made, step, seconds, used, f"about {steps:,} steps of {train.global_batch_size}")
+
+    # -- what they share -----------------------------------------------------------------------------------------
+
+    def _start(self, step: Step, load: Load | None = None, left: float = 0.0) -> StepForecast:
+        load = load or Load()
+        return StepForecast(step.name, step.fingerprint, load.rows, load.tokens, disk_gib=left / GIB)
+
+    def _costs(self, made: StepForecast, step: Step, seconds: float, used: float, note: str) -> StepForecast:
+        hours, limit = seconds / 3600, self._gpu.memory_gib
+        fits = used / GIB <= limit
+        if not fits:
+            note = f"{used / GIB:.0f} GiB a GPU do not fit in {limit:.0f}; {_remedy(step)}"
+        return replace(
+            made,
+            gpu_hours=hours,
+            hours=hours / max(1, step.placement.replicas * step.placement.gpus),
+            memory_gib=used / GIB,
+            note=note,
+            fits=fits,
+        )
+
+    def _downloads(self, made: StepForecast, ref: ModelRef | None, shape: Shape) -> StepForecast:
+        if ref is None or not ref.uri.startswith("hf://") or ref.uri in self._downloaded:
+            return made
+        self._downloaded.add(ref.uri)
+        return replace(made, download_gib=disk.download_bytes(shape) / GIB)
+
+    def _shapeless(self, made: StepForecast, ref: ModelRef | None) -> StepForecast:
+        where = f"of {ref.uri}" if ref is not None else "of the target"
+        return replace(made, gpu_hours=None, hours=None, note=f"the shape {where} is not known; add it to its yaml")
+
+    def _shape(self, ref: ModelRef | None) -> Shape | None:
+        """Of a model, or of the target where None."""
+        ref = ref or (self._config.target.model if self._config.target else None)
+        if ref is None:
+            return None
+        if known := ref.shape or self._shapes.get(ref.uri):
+            return known
+        if "://" in ref.uri and not ref.uri.startswith("file://"):
+            return None
+        try:
+            return shape_of(model_folder(ref.uri))
+        except ConfigError:  # of a family whose shape is not known: the forecast says so
+            return None
+
+    def _domains(self, prompts: Step) -> Domains:
+        assert isinstance(prompts.config, IngestConfig)
+        told = self._assumed.evaluation if prompts.label == "evaluation" else self._assumed.prompts
+        return tokens.expected(prompts.config.prompts, told)
+
+    def _training_load(self, step: Step, kind: str, max_length: int) -> Load:
+        prompts = next(one for one in self._ancestry(step) if one.label == "train" and one.kind == "prompts")
+        return tokens.training_load(self._domains(prompts), kind, max_length)
+
+    def _ancestry(self, step: Step) -> list[Step]:
+        return list(reversed(topological([step])))
+
+
+def _remedy(step: Step) -> str:
+    if step.kind != "checkpoint":
+        return "a smaller dtype or batch may"
+    phase = "sft" if step.label == "sft" else "preference"
+    return f"train.{phase}.execution: gradient_checkpointing: true, then a smaller micro_batch_size, then zero_stage: 3"
