@@ -111,12 +111,12 @@ RESPONSE = _table(
         "source": pa.string(),
         "sample_index": pa.int32(),
         "text": pa.string(),
-        "num_tokens": pa.int32(),  # under the source's tokenizer, end of turn included
+        "num_tokens": pa.int32(),  # under the source's tokenizer, end of turn included; null: a stored answer's
         "finish_reason": pa.string(),  # stop | length
-        "seed": pa.int64(),
+        "seed": pa.int64(),  # null: a stored answer's
         "logprob_sum": pa.float32(),  # nats under the source; null: the engine did not report it
     },
-    null="logprob_sum",
+    null="num_tokens seed logprob_sum",
 )
 
 
@@ -239,11 +239,19 @@ class Reason(StrEnum):
     DUPLICATE_PROMPT = "duplicate_prompt"
     NEAR_DUPLICATE_PROMPT = "near_duplicate_prompt"
     OVER_LIMIT = "over_limit"
+    EXCLUDED_DOMAIN = "excluded_domain"
+    OTHER_LANGUAGE = "other_language"
+    PROMPT_TOO_SHORT = "prompt_too_short"
+    NO_REFERENCE = "no_reference"
+    NO_TESTS = "no_tests"
+    IN_BENCHMARK = "in_benchmark"
+    PROMPT_DROPPED = "prompt_dropped"
     PROMPT_TOO_LONG = "prompt_too_long"
     EMPTY_RESPONSE = "empty_response"
     REQUEST_FAILED = "request_failed"
     SCORER_FAILED = "scorer_failed"
     NO_RESPONSE = "no_response"
+    UNCLEAN = "unclean"
     NO_PASSING_RESPONSE = "no_passing_response"
     NO_FAILING_RESPONSE = "no_failing_response"
     NO_SAME_SOURCE_PAIR = "no_same_source_pair"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from fusion.errors import ConfigError
+from fusion.prompts.filters import Filters, Refusal
+from fusion.prompts.taggers.base import Tagger
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,15 @@ class RawPrompt:
     domain: str
     dataset: str
     reference: str | None
+    tag: str = ""
+    """What the data set says of its kind, for taggers."""
+    response: str | None = None
+    """An answer that the data set itself holds; it bears no identity (see `fusion.prompts.existing`)."""
+
+    @property
+    def asked(self) -> str:
+        """What its users say, all turns."""
+        return "\n".join(message["content"] for message in self.messages if message["role"] == "user")
 
 
 @dataclass(kw_only=True)
@@ -29,6 +40,10 @@ class Prompts(ABC):
 
     limit: int = 0
     """Keep the first so many after removal of duplicates, spread evenly over domains; 0: all."""
+    tagger: Tagger | None = field(default=None, metadata={"absent_when": None})
+    """Says the domain where the data set does not; null: the columns' domain holds."""
+    filters: Filters = field(default_factory=Filters, metadata={"absent_when": Filters()})
+    """What is left out; each prompt that is becomes a DROP row with its reason."""
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -48,6 +63,16 @@ class Prompts(ABC):
         Raises:
             ConfigError: a line is malformed or not UTF-8 (file and line number are named).
         """
+
+    def admit(self, prompt: RawPrompt) -> RawPrompt | Refusal:
+        """The prompt with its domain, or why it is left out. Looks at no other prompt."""
+        if self.tagger is not None:
+            prompt = replace(prompt, domain=self.tagger.domain_of(prompt.asked, prompt.tag) or prompt.domain)
+        return self.filters.refuse(prompt) or prompt
+
+    def precedence(self, prompt: RawPrompt) -> tuple[int, ...]:
+        """Of two prompts that say the same, the one with the smaller precedence is kept; equal: the one read first."""
+        return ()
 
     def within_limit(self, prompts: Sequence[RawPrompt]) -> list[RawPrompt]:
         """The prompts that `limit` lets through, in their order. A larger limit keeps all that a smaller one kept."""

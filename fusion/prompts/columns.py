@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fusion.choice import Choice
 from fusion.errors import ConfigError
 from fusion.prompts.base import RawPrompt
+from fusion.prompts.code_reference import asserts_in, holds_tests
+from fusion.prompts.turns import Turn, read_turns
 
-ROLES = ("system", "user", "assistant")
+
+class Trailing(Choice):
+    """What becomes of turns that follow a conversation's last user turn."""
+
+    REFUSE = "refuse"
+    """An error: the file was meant to hold prompts."""
+    CUT = "cut"
+    REFERENCE = "reference"
+    """The assistant's first answer to the last user turn is the reference, unless a column gives one."""
 
 
 @dataclass(kw_only=True)
 class Columns:
-    """Names of columns. A column that a row lacks falls back to the default beside it."""
+    """Names of columns. A column that a row lacks falls back to the default beside it; an empty name: not used."""
 
     prompt: str = "prompt"
     """Text of a single user message."""
+    input: str = field(default="", metadata={"absent_when": ""})
+    """Text that follows the prompt after an empty line (Alpaca's second column)."""
+    system: str = field(default="", metadata={"absent_when": ""})
+    """Text of a system message; absent or empty: none."""
     messages: str = "messages"
-    """A conversation (list of role and content) that ends with the user; wins over `prompt`."""
+    """A conversation that ends with the user; wins over `prompt`. See `fusion.prompts.turns` for its forms."""
+    trailing: Trailing = field(default=Trailing.REFUSE, metadata={"absent_when": Trailing.REFUSE})
     reference: str = "reference"
-    """Gold answer or tests, as a string or a number; absent or null: none exists."""
+    """Gold answer or tests, as a string or a number, or a list of assert statements; absent or null: none exists."""
+    asserts: list[str] = field(default_factory=list, metadata={"absent_when": []})
+    """Columns in whose text assert statements stand; where `reference` gives nothing, these are the tests."""
+    response: str = field(default="", metadata={"absent_when": ""})
+    """An answer that the data set itself holds (see `fusion.prompts.existing`)."""
+    tag: str = field(default="", metadata={"absent_when": ""})
+    """What the data set says of a prompt's kind, for a tagger."""
     domain: str = "domain"
     dataset: str = "dataset"
     default_domain: str = "instruction"
@@ -43,56 +66,79 @@ def to_prompt(row: object, key: str, columns: Columns, dataset: str) -> RawPromp
     """
     if not isinstance(row, Mapping):
         raise ConfigError(f"{key}: expected an object with columns, got {type(row).__name__}")
-    reference = row.get(columns.reference)
-    if isinstance(reference, bool) or not isinstance(reference, str | int | float | None):
-        kind = type(reference).__name__
-        raise ConfigError(f"{key}: {columns.reference} must be a string or a number, got {kind}")
+    turns, answer = _split(_turns(row, key, columns), key, columns)
+    reference = _reference(row, key, columns)
+    if reference is None and columns.trailing is Trailing.REFERENCE:
+        reference = answer
+    if reference is None and columns.asserts:
+        reference = asserts_in(*(text_of(row, column, key) for column in columns.asserts))
     return RawPrompt(
         key=key,
-        messages=_messages(row, key, columns),
-        domain=_text(row, columns.domain, key) or columns.default_domain,
-        dataset=_text(row, columns.dataset, key) or columns.default_dataset or dataset,
-        reference=None if reference is None else _unicode(str(reference), columns.reference, key),
+        messages=tuple({"role": turn.role, "content": valid_text(turn.content, turn.where, key)} for turn in turns),
+        domain=text_of(row, columns.domain, key) or columns.default_domain,
+        dataset=text_of(row, columns.dataset, key) or columns.default_dataset or dataset,
+        reference=reference,
+        tag=text_of(row, columns.tag, key),
+        response=text_of(row, columns.response, key) or None,
     )
 
 
-def _messages(row: Mapping[str, object], key: str, columns: Columns) -> tuple[dict[str, str], ...]:
-    turns = row.get(columns.messages)
-    if turns is None:
-        if columns.prompt not in row:
-            found = ", ".join(sorted(map(str, row))) or "nothing"
-            raise ConfigError(
-                f"{key}: no column {columns.prompt!r} or {columns.messages!r}, only {found}; set prompts.columns.prompt"
-            )
-        return ({"role": "user", "content": _text(row, columns.prompt, key)},)
-    if not isinstance(turns, list) or not turns:
-        raise ConfigError(f"{key}: {columns.messages} must be a non-empty list, got {type(turns).__name__}")
-    messages = []
-    for index, turn in enumerate(turns):
-        where = f"{columns.messages}[{index}]"
-        if not isinstance(turn, Mapping) or turn.get("role") not in ROLES:
-            raise ConfigError(f"{key}: {where} must have a role out of {', '.join(ROLES)}")
-        if not isinstance(turn.get("content"), str):
-            raise ConfigError(f"{key}: {where}.content must be a string, got {type(turn.get('content')).__name__}")
-        messages.append({"role": str(turn["role"]), "content": _unicode(turn["content"], where, key)})
-    if messages[-1]["role"] != "user":
-        raise ConfigError(f"{key}: {columns.messages} ends with {messages[-1]['role']}; a prompt ends with the user")
-    return tuple(messages)
+def text_of(row: Mapping[str, object], column: str, key: str) -> str:
+    """Text of a column; absent or null: empty.
 
-
-def _text(row: Mapping[str, object], column: str, key: str) -> str:
+    Raises:
+        ConfigError: it is no string, or no valid Unicode.
+    """
     value = row.get(column)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise ConfigError(f"{key}: {column} must be a string, got {type(value).__name__}")
-    return _unicode(value, column, key)
+    return valid_text(value, column, key)
 
 
-def _unicode(text: str, column: str, key: str) -> str:
+def valid_text(text: str, column: str, key: str) -> str:
     """JSON can spell half of a surrogate pair, which no Parquet file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"{key}: {column} is not valid Unicode at character {error.start}") from error
     return text
+
+
+def _turns(row: Mapping[str, object], key: str, columns: Columns) -> list[Turn]:
+    system = text_of(row, columns.system, key)
+    before = [Turn("system", system, columns.system)] if system else []
+    if row.get(columns.messages) is not None:
+        return before + read_turns(row[columns.messages], key, columns.messages)
+    if columns.prompt not in row:
+        found = ", ".join(sorted(map(str, row))) or "nothing"
+        raise ConfigError(
+            f"{key}: no column {columns.prompt!r} or {columns.messages!r}, only {found}; set prompts.columns.prompt"
+        )
+    parts = [text_of(row, columns.prompt, key), text_of(row, columns.input, key)]
+    return [*before, Turn("user", "\n\n".join(part for part in parts if part), columns.prompt)]
+
+
+def _split(turns: list[Turn], key: str, columns: Columns) -> tuple[list[Turn], str | None]:
+    """Turns up to the last user's, and what the assistant answers to it; no user turn: nothing is asked."""
+    ends = max((i + 1 for i, turn in enumerate(turns) if turn.role == "user"), default=0)
+    after = turns[ends:]
+    if after and columns.trailing is Trailing.REFUSE:
+        raise ConfigError(
+            f"{key}: {columns.messages} ends with {after[-1].role}; a prompt ends with the user: "
+            "set prompts.columns.trailing=cut (or reference)"
+        )
+    answers = [turn.content for turn in after if turn.role == "assistant"]
+    return turns[:ends], valid_text(answers[0], columns.messages, key) if answers else None
+
+
+def _reference(row: Mapping[str, object], key: str, columns: Columns) -> str | None:
+    value = row.get(columns.reference)
+    if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
+        listed = json.dumps(value, ensure_ascii=False)
+        value = listed if holds_tests(listed) else value
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        kind = type(value).__name__
+        raise ConfigError(f"{key}: {columns.reference} must be a string or a number, got {kind}")
+    return None if value is None else valid_text(str(value), columns.reference, key)
