@@ -40,10 +40,14 @@ class Pin:
     how: str
     """Who said so, or why nobody could."""
 
-    def __str__(self) -> str:
-        if self.commit is None:
-            return f"{self.key}: revision {self.branch} of {self.repo} is not resolved; a run would ask the hub"
-        return f"{self.key}: {self.branch} of {self.repo} is commit {self.commit}, says {self.how}"
+
+def notes(pins: Sequence[Pin]) -> list[str]:
+    """What to tell of them: a line for each that was resolved, a line for each branch name that was not."""
+    lines = [f"{one.key}: {one.branch} of {one.repo} is {one.commit}, says {one.how}" for one in pins if one.commit]
+    for branch in dict.fromkeys(one.branch for one in pins if one.commit is None):
+        of = ", ".join(one.key for one in pins if one.commit is None and one.branch == branch)
+        lines.append(f"revision {branch} is not resolved; a run would ask the hub ({of})")
+    return lines
 
 
 def pin(tree: DictConfig, wait_s: float) -> list[Pin]:

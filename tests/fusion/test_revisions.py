@@ -16,7 +16,7 @@ from fusion.config import composed
 from fusion.errors import ConfigError
 from fusion.fingerprint import fingerprint
 from fusion.models import ModelRef
-from fusion.revisions import NO_COMMIT, demand, pin
+from fusion.revisions import NO_COMMIT, demand, notes, pin
 
 COMMIT = "3f2a" * 10
 OTHER = "b" * 40
@@ -85,6 +85,7 @@ def test_a_branch_becomes_its_commit_and_both_are_recorded(hub: None) -> None:
     assert (one.key, one.branch, one.commit) == ("target.model.revision", "main", COMMIT)
     assert (tree.target.model.revision, tree.target.model.branch) == (COMMIT, "main")
     assert tree.rewards.likelihood.model.revision == COMMIT  # an interpolation of the target's
+    assert notes([one]) == [f"target.model.revision: main of org/name is {COMMIT}, says the hub"]
     demand([one])
 
 
@@ -127,7 +128,7 @@ def test_without_a_hub_the_local_cache_counts(cache: Path) -> None:
 def test_a_run_is_refused_where_nobody_knows_and_a_plan_says_so() -> None:
     tree = config()
     pins = pin(tree, wait_s=10)
-    assert str(pins[0]) == ("target.model.revision: revision main of org/name is not resolved; a run would ask the hub")
+    assert notes(pins) == ["revision main is not resolved; a run would ask the hub (target.model.revision)"]
     assert tree.target.model.revision == NO_COMMIT
     with pytest.raises(ConfigError, match=r"target\.model\.revision is 'main' of org/name.*revision=COMMIT"):
         demand(pins)
