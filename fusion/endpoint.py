@@ -15,21 +15,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fusion.endpoint_config import EndpointConfig, api_key
+from fusion.endpoint_fault import Fault, Refused, RequestFailed, lost_connection, retry_after_s
 from fusion.errors import ConfigError, EngineError
 from fusion.spending import Budget, Spending, Usage
 
 if TYPE_CHECKING:
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIStatusError
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -37,17 +38,9 @@ MAX_REFUSALS = 8
 """Requests refused as malformed (4xx) before any was served, from which it is the parameters and not the rows."""
 PASSING = (408, 409, 425, 429)
 """Client errors that may pass; all from 500 on may, too."""
-SETTINGS = (401, 403, 404)
-"""Key, rights, and the name of the model or the path."""
+SETTINGS = (401, 402, 403, 404)
+"""Key, credit, rights, and the name of the model or the path."""
 MESSAGE_CHARS = 300
-
-
-class RequestFailed(Exception):  # noqa: N818 (an outcome of a request, not a fault of ours)
-    """The endpoint serves others, but not this request."""
-
-    def __init__(self, message: str, is_timeout: bool = False) -> None:
-        super().__init__(message)
-        self.is_timeout = is_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +50,6 @@ class Reply:
     choices: list[dict[str, Any]]
     usage: Usage | None
     """None: the server does not report it."""
-
-
-class _Fault(Exception):  # noqa: N818 (never leaves this file)
-    """An attempt failed in a way that may pass."""
-
-    def __init__(
-        self,
-        message: str,
-        pause_s: float | None = None,
-        is_everybodys: bool = False,
-        is_timeout: bool = False,
-        may_be_billed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.pause_s = pause_s  # what Retry-After says
-        self.is_everybodys = is_everybodys  # nobody listens, or the rate is limited
-        self.is_timeout = is_timeout
-        self.may_be_billed = may_be_billed  # the server may have done the work
-
-
-class _Refused(Exception):  # noqa: N818
-    """The server says that it will not serve this request, ever."""
 
 
 class Endpoint:
@@ -96,6 +67,7 @@ class Endpoint:
         self._spending = Spending(budget, config.model)
         # Retries are ours: they count against the budget, end after a time, and hold back all threads. Without a key of
         # its own the library would send whatever OPENAI_API_KEY or OPENAI_ADMIN_KEY holds.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line a request
         self._client = OpenAI(api_key=self._key or "none", base_url=config.url, timeout=config.timeout_s, max_retries=0)
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -130,15 +102,15 @@ class Endpoint:
         served_before = self._num_served
         try:
             found = self._retried(lambda: self._paid(path, body, most))
-        except _Refused as refused:
+        except Refused as refused:
             with self._lock:
                 self._num_refused += 1
                 is_hopeless = not self._num_served and self._num_refused >= MAX_REFUSALS
             if is_hopeless:
                 raise ConfigError(f"{self._name} refused the first {MAX_REFUSALS} requests: {refused}") from None
             raise RequestFailed(str(refused)) from None
-        except _Fault as fault:
-            if not fault.is_everybodys and (self._num_served > served_before or self._serves_others(path)):
+        except Fault as fault:
+            if not fault.is_everybodys and (self._num_served > served_before or self._serves_others(path, body, most)):
                 raise RequestFailed(str(fault), fault.is_timeout) from None
             raise EngineError(
                 f"{self._name} serves nobody: {fault} (tried for endpoint.retry_s={self._config.retry_s:g})"
@@ -157,9 +129,9 @@ class Endpoint:
         """
         try:
             listed = self._retried(lambda: self._exchange("/models", None))
-        except (_Refused, ConfigError):
+        except (Refused, ConfigError):
             return None  # not every server lists its models
-        except _Fault as fault:
+        except Fault as fault:
             raise EngineError(f"{self._name} does not answer: {fault}") from None
         models = listed.get("data")
         for model in models if isinstance(models, list) else []:
@@ -176,19 +148,23 @@ class Endpoint:
 
     def _retried(self, attempt: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         end = time.monotonic() + self._config.retry_s
+        last: Fault | None = None
         for number in itertools.count():
-            self._wait(self._not_before - time.monotonic())
+            pause_s = self._not_before - time.monotonic()
+            if time.monotonic() + pause_s > end:
+                raise last or Fault(f"it asks everybody to wait for {pause_s:.0f} s", is_everybodys=True)
+            self._wait(pause_s)
             try:
                 return attempt()
-            except _Fault as fault:
-                pause_s = fault.pause_s
-                if pause_s is None:
-                    pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number) * random.uniform(0.75, 1.0)  # noqa: S311
-                else:
-                    self._not_before = max(self._not_before, time.monotonic() + pause_s)
-                if time.monotonic() + pause_s > end:
-                    raise
-                self._wait(pause_s)
+            except Fault as fault:
+                last = fault
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number) * random.uniform(0.75, 1.0)  # noqa: S311
+            if last.asked_pause_s is not None:
+                pause_s = max(pause_s, last.asked_pause_s)
+                self._not_before = max(self._not_before, time.monotonic() + pause_s)
+            if time.monotonic() + pause_s > end:
+                raise last
+            self._wait(pause_s)
         raise AssertionError("count ends")
 
     def _wait(self, seconds: float) -> None:
@@ -205,9 +181,9 @@ class Endpoint:
             found = self._exchange(path, {"model": self._config.model, **body})
             actual = _usage(found) or most
             if not isinstance(found.get("choices"), list) or not found["choices"]:
-                raise _Fault(f"the reply holds no choices: {self._clean(json.dumps(found.get('error') or found))}")
+                raise Fault(f"the reply holds no choices: {self._clean(json.dumps(found.get('error') or found))}")
             return found
-        except _Fault as fault:
+        except Fault as fault:
             actual = most if fault.may_be_billed else actual
             raise
         finally:
@@ -225,13 +201,13 @@ class Endpoint:
         except openai.APIStatusError as error:
             raise self._status(error) from None
         except openai.APIConnectionError as error:
-            raise _connection(error) from None
+            raise lost_connection(error) from None
         try:
             found = json.loads(text)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise _Fault(f"the reply is no JSON object: {self._clean(text)}", may_be_billed=True)
+            raise Fault(f"the reply is no JSON object: {self._clean(text)}", may_be_billed=True)
         return found
 
     def _status(self, error: APIStatusError) -> Exception:
@@ -239,20 +215,20 @@ class Endpoint:
         told = error.body.get("message") if isinstance(error.body, dict) else None
         message = f"HTTP {status}: {self._clean(str(told or error.response.text))}"
         if status in PASSING or status >= 500:
-            return _Fault(message, _retry_after(error.response.headers.get("retry-after")), status == 429)
-        if status in SETTINGS:
+            return Fault(message, retry_after_s(error.response.headers.get("retry-after")), status == 429)
+        if status in SETTINGS and not (status == 403 and self._num_served):  # some services refuse an unsafe prompt so
             remedy = "check endpoint.url, endpoint.model, and the key in endpoint.key_env or endpoint.key_file"
             return ConfigError(f"{self._name} refuses: {message}; {remedy}")
-        return _Refused(message)
+        return Refused(message)
 
-    def _serves_others(self, path: str) -> bool:
-        """Whether the smallest request there is gets an answer."""
-        asked: dict[str, object] = {"prompt": "1"}
+    def _serves_others(self, path: str, body: Mapping[str, object], most: Usage) -> bool:
+        """Whether the same request gets an answer if it asks next to nothing."""
+        least: dict[str, object] = {"prompt": "1"}
         if path.startswith("/chat"):
-            asked = {"messages": [{"role": "user", "content": "1"}]}
+            least = {"messages": [{"role": "user", "content": "1"}]}
         try:
-            self._paid(path, asked | {"max_tokens": 1}, Usage(1, 100, 1))
-        except (_Fault, _Refused):
+            self._paid(path, {**body, **least}, most)
+        except (Fault, Refused):
             return False
         return True
 
@@ -266,19 +242,8 @@ class Endpoint:
 
     def _clean(self, text: str) -> str:
         """The server's words, cut, and without the key, which servers repeat."""
-        shown = " ".join(text.split())[:MESSAGE_CHARS]
-        return shown.replace(self._key, "********") if self._key else shown
-
-
-def _connection(error: APIConnectionError) -> _Fault:
-    import openai
-
-    cause = error.__cause__
-    if isinstance(error, openai.APITimeoutError) and type(cause).__name__ != "ConnectTimeout":
-        return _Fault("no answer within endpoint.timeout_s", is_timeout=True, may_be_billed=True)
-    nobody_listens = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-    message = f"{type(cause or error).__name__}: {cause or error}"
-    return _Fault(message, is_everybodys=nobody_listens, may_be_billed=not nobody_listens)
+        shown = text.replace(self._key, "********") if self._key else text
+        return " ".join(shown.split())[:MESSAGE_CHARS]
 
 
 def _usage(found: Mapping[str, Any]) -> Usage | None:
@@ -286,17 +251,3 @@ def _usage(found: Mapping[str, Any]) -> Usage | None:
     if not isinstance(usage, dict) or not isinstance(usage.get("completion_tokens"), int):
         return None
     return Usage(1, int(usage.get("prompt_tokens") or 0), usage["completion_tokens"])
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds a number of seconds or a date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusion.endpoint import Endpoint, Reply, RequestFailed
+from fusion.endpoint import Endpoint, Reply
 from fusion.endpoint_config import EndpointConfig
+from fusion.endpoint_fault import RequestFailed
 from fusion.errors import ConfigError, EngineError
 from fusion.generators.base import Completion, Engine, Generator, Request, Sample, Sampling, too_long
 from fusion.models import model_facts

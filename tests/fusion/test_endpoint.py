@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fusion.endpoint import MAX_REFUSALS, Endpoint, RequestFailed
+from fusion.endpoint import MAX_REFUSALS, Endpoint
 from fusion.endpoint_config import EndpointConfig
+from fusion.endpoint_fault import RequestFailed
 from fusion.errors import ConfigError, EngineError
 from fusion.spending import Budget, BudgetSpent, Usage
 from tests.endpoint_server import Fault, Server, completion, serving
@@ -132,7 +133,27 @@ def test_an_endpoint_where_nobody_listens_is_an_engine_error(tmp_path: Path) -> 
         ask(endpoint)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+def test_everybody_waits_as_long_as_asked_or_says_that_it_is_too_long(server: Server, tmp_path: Path) -> None:
+    server.faults.append(Fault(status=429, headers={"Retry-After": "3600"}, message="daily quota"))
+    with opened(server, tmp_path, retry_s=1) as endpoint:
+        started = time.monotonic()
+        with pytest.raises(EngineError, match="429: daily quota"):
+            ask(endpoint)
+        with pytest.raises(EngineError, match="wait for 3[56].. s"):
+            ask(endpoint)
+        assert time.monotonic() - started < 1
+    assert len(server.asked) == 1
+
+
+def test_a_forbidden_prompt_fails_alone_once_others_were_served(server: Server, tmp_path: Path) -> None:
+    with opened(server, tmp_path) as endpoint:
+        ask(endpoint)
+        server.faults.append(Fault(status=403, message="flagged"))
+        with pytest.raises(RequestFailed, match="403: flagged"):
+            ask(endpoint)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
 def test_key_and_name_are_not_tried_again(status: int, server: Server, tmp_path: Path) -> None:
     server.faults.append(Fault(status=status))
     with opened(server, tmp_path) as endpoint, pytest.raises(ConfigError, match="check endpoint.url"):
@@ -160,9 +181,12 @@ def test_the_key_is_sent_and_never_shown(
             with pytest.raises(ConfigError, match="Incorrect API key") as refused:
                 ask(endpoint)
             assert ask(endpoint) == "hello"
-        assert SECRET not in str(refused.value)
+            server.faults.append(Fault(status=400, message="x" * 290 + SECRET))
+            with pytest.raises(RequestFailed) as cut:
+                ask(endpoint)
+        assert SECRET[:8] not in str(refused.value) + str(cut.value)
         assert refused.value.__cause__ is None
-        assert server.headers[-1]["authorization"] == f"Bearer {SECRET}"
+        assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
     assert SECRET not in caplog.text
 
 
