@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from omegaconf import MISSING
 
 from fusion.errors import ConfigError
+from fusion.spending import anchored
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -40,6 +41,7 @@ class EndpointConfig:
     """Time in which a request is tried again; afterwards it has failed. Keep it below the worker's `stall_s`."""
 
     def __post_init__(self) -> None:
+        self.key_file = anchored(self.key_file)
         if self.url != MISSING:
             parts = urlsplit(self.url)
             if parts.scheme not in ("http", "https") or not parts.hostname:

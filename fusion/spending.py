@@ -46,6 +46,13 @@ class Usage:
         return self + Usage(-other.requests, -other.prompt_tokens, -other.completion_tokens)
 
 
+def anchored(path: str) -> str:
+    """A relative path made absolute: workers run in other folders. A home folder stays the worker's own."""
+    if not path or path.startswith("~") or not location.is_local(path):
+        return path
+    return str(location.local_path(path).absolute())
+
+
 @dataclass(kw_only=True)
 class Budget:
     """Limits on what is ever spent on one model by all who share a ledger; 0: no limit.
@@ -64,6 +71,7 @@ class Budget:
     """Folder or URL of what was spent; workers on several machines need one that all see."""
 
     def __post_init__(self) -> None:
+        self.ledger = anchored(self.ledger)
         for item in ("max_requests", "max_tokens", "max_usd"):
             if getattr(self, item) < 0:
                 raise ConfigError(f"budget.{item} must be at least 0 (0 is no limit), got {getattr(self, item)}")
