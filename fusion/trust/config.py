@@ -64,8 +64,10 @@ class TrustConfig:
     families: dict[str, str] = field(default_factory=dict)
     """Source -> family of models; a source that is not named is a family of its own."""
     known_answers: list[KnownAnswer] = field(default_factory=list)
-    override: list[str] = field(default_factory=list, metadata={"identity": False})
-    """Gates that may fail; their figures stay in the record."""
+    sample_prompts: int = 64
+    """Prompts whose answers are the sample."""
+    override: list[str] = field(default_factory=list)
+    """Gates that may fail; their figures stay in the record. Part of identity: without it the gates are asked again."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.override) - set(GATES)):
@@ -77,6 +79,7 @@ class TrustConfig:
             ("max_favouritism", 0.0, 1.0),
             ("min_agreement", 0.0, 1.0),
             ("min_prompts", 1, float("inf")),
+            ("sample_prompts", 1, float("inf")),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"trust.{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")

@@ -53,14 +53,6 @@ def test_verdicts_are_weighed() -> None:
     assert run_gates("rm", ByLength(), SAMPLE, TrustConfig())[-1].passed is None
 
 
-def test_same_recipe_with_another_override() -> None:
-    """An override changes what is done with the figures, not the figures."""
-    from fusion.fingerprint import fingerprint
-
-    assert fingerprint(TrustConfig(override=["length"])) == fingerprint(TrustConfig())
-    assert fingerprint(TrustConfig(min_agreement=0.7)) != fingerprint(TrustConfig())
-
-
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match="trust.override names 'lenght'; the gates are batching, padding, known"):
         TrustConfig(override=["lenght"])
