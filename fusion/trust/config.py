@@ -44,8 +44,8 @@ class TrustConfig:
     """What counts as too much, and which gates may fail all the same."""
 
     max_batching: float = 0.05
-    """Largest change of a value when it is scored alone, in standard deviations of the sample's values. A state
-    that is read at the wrong token moves values by about one of them; rounding must stay far below what decides pairs."""
+    """Largest change of a value when it is scored alone, in standard deviations of the sample's values. A state that is
+    read at the wrong token moves values by about one; rounding must stay far below what decides pairs."""
     max_padding: float = 0.05
     """The same between padding on the left and on the right."""
     max_length_correlation: float = 0.4
