@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -38,7 +39,9 @@ class Hub(BaseHTTPRequestHandler):
         if not commit:
             self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
-        self.wfile.write(json.dumps({"id": "org/name", "sha": commit} if commit else {"error": "no such"}).encode())
+        answer = {"id": "org/name", "sha": commit} if commit else {"error": "no such"}
+        with contextlib.suppress(BrokenPipeError):  # who asked may have stopped waiting
+            self.wfile.write(json.dumps(answer).encode())
 
     def log_message(self, *args: object) -> None:
         pass
