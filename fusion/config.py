@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,19 +28,24 @@ from fusion.location import is_local, local_path
 from fusion.models import ModelRef, resolve
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
+from fusion.prompts.stored import Stored
 from fusion.rewards.base import Reward
+from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
+from fusion.stored import StoredResponses
 from fusion.train.config import PreferenceConfig, SftConfig
 
 
 @dataclass(kw_only=True)
 class SourceConfig:
-    """A model that answers prompts."""
+    """Who answers prompts: a model, or a file of answers that it gave before."""
 
-    model: ModelRef = field(default_factory=ModelRef)
+    model: ModelRef | None = None
     sampling: Sampling = field(default_factory=Sampling)
     generator: Generator | None = None
     """Engine of this source; null: the run's `generator`."""
+    stored: StoredResponses | None = None
+    """Answers that exist, in place of `model`: those whose `source` is this source's name."""
 
 
 @dataclass(kw_only=True)
@@ -98,14 +103,17 @@ class Config:
     near_duplicates: float = 0.9
     """Jaccard similarity of word shingles from which two prompts count as one; 1: exact only."""
     sources: dict[str, SourceConfig] = field(default_factory=dict)
-    target: TargetConfig = field(default_factory=TargetConfig)
+    target: TargetConfig | None = None
+    """null: nothing is trained."""
     prompts: Prompts = MISSING
     generator: Generator = MISSING
+    replay: StoredResponses | None = None
+    """A file of answers: every source in it becomes one of `sources`, every reward in it one of `rewards`."""
     rewards: dict[str, Reward] = field(default_factory=dict)
     selection: Selection = MISSING
-    objective: Objective = MISSING
+    objective: Objective | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: EvaluationConfig | None = None
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 
@@ -153,24 +161,54 @@ def typed(tree: DictConfig) -> Config:
 
 def check(config: Config) -> None:
     """Cross-field checks, each with its remedy; completes model and file identities."""
+    if config.replay is not None:
+        _take_in(config.replay, config)
     if not config.sources:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
-    if config.evaluation.reward not in config.rewards:
-        raise ConfigError(
-            f"evaluation.reward is {config.evaluation.reward!r}, which is not computed; add it to reward=[...] "
-            f"(now: {', '.join(config.rewards)})"
-        )
-    if not config.rewards[config.evaluation.reward].is_verifier:
-        raise ConfigError(f"evaluation.reward={config.evaluation.reward} does not say pass or fail; name a verifier")
-    for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
-        train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
     for name, source in config.sources.items():
-        _resolved(source.model, f"sources.{name}.model")
-    _resolved(config.target.model, "target.model")
+        _check_source(name, source)
+    if config.evaluation is not None:
+        _check_evaluation(config.evaluation, config.rewards)
+    if config.target is not None:
+        for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
+            train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
+        _resolved(config.target.model, "target.model")
     for reward in config.rewards.values():
         reward.resolve()
     config.prompts.resolve()
-    config.evaluation.prompts.resolve()
+
+
+def _take_in(stored: StoredResponses, config: Config) -> None:
+    """What a file of answers holds becomes sources and rewards; settings that exist under a name win."""
+    stored.resolve()
+    summary = stored.summary()
+    for name in summary.sources:
+        config.sources.setdefault(name, SourceConfig(stored=stored))
+    for name in summary.rewards:
+        config.rewards.setdefault(name, Recorded(stored=stored, name=name))
+    config.selection.settle(summary.rewards)
+    if isinstance(config.prompts, Stored) and config.prompts.stored is None:
+        config.prompts.stored = stored
+
+
+def _check_source(name: str, source: SourceConfig) -> None:
+    if (source.model is None) == (source.stored is None):
+        raise ConfigError(f"sources.{name} needs either a model (model.uri=...) or answers (stored.path=...)")
+    if source.stored is not None:
+        source.stored.resolve()
+    if source.model is not None:
+        _resolved(source.model, f"sources.{name}.model")
+
+
+def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward]) -> None:
+    if evaluation.reward not in rewards:
+        raise ConfigError(
+            f"evaluation.reward is {evaluation.reward!r}, which is not computed; add it to reward=[...] "
+            f"(now: {', '.join(rewards)})"
+        )
+    if not rewards[evaluation.reward].is_verifier:
+        raise ConfigError(f"evaluation.reward={evaluation.reward} does not say pass or fail; name a verifier")
+    evaluation.prompts.resolve()
 
 
 def _resolved(model: ModelRef, key: str) -> None:

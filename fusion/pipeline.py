@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusion.config import Config
 from fusion.errors import ConfigError
 from fusion.recipe import Recipe
+from fusion.step import Step
 
 
 def fusechat3(config: Config) -> Recipe:
@@ -15,30 +16,48 @@ def fusechat3(config: Config) -> Recipe:
     Section 3.4: SFT, then (length-normalised) DPO with the SFT model as reference.
     """
     recipe = Recipe(config)
-    held_out = recipe.ingest("evaluation", config.evaluation.prompts)
+    held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
     prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
-
-    responses = {s: recipe.answer(s, s, prompts, source.sampling) for s, source in config.sources.items()}
-    rewards = {s: recipe.judge(s, prompts, responses[s], sorted(config.rewards), gang="sources") for s in responses}
-    sft_rows, pairs = recipe.select(prompts, responses, rewards)
+    sft_rows, pairs = data_sets(recipe, prompts)
 
     sft = recipe.train_sft(sft_rows)
-    reference = recipe.reference_logprobs(pairs, sft) if config.objective.needs_reference else None
+    reference = recipe.reference_logprobs(pairs, sft) if recipe.objective.needs_reference else None
     final = recipe.train_preference(pairs, sft, reference)
 
-    models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(config.sources)
+    engines = [name for name, source in config.sources.items() if source.model]
+    models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(engines)
     verdicts = {}
     for role, checkpoint in models.items():
-        name = config.target.name if role in ("base", "sft", "final") else role
-        answers = recipe.answer(f"evaluation-{role}", name, held_out, config.evaluation.sampling, checkpoint)
+        name = recipe.target.name if role in ("base", "sft", "final") else role
+        answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
         gang = role if checkpoint else "sources"
-        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [config.evaluation.reward], gang)
-        verdicts[role] = (name, answers, judged[config.evaluation.reward])
+        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
+        verdicts[role] = (name, answers, judged[recipe.evaluation.reward])
     recipe.evaluate(held_out, verdicts)
     return recipe
 
 
-RECIPES = {"fusechat3": fusechat3}
+def replay(config: Config) -> Recipe:
+    """The data sets of FuseChat-3.0 from answers that exist: sections 3.2 and 3.3 without an engine."""
+    recipe = Recipe(config)
+    data_sets(recipe, recipe.ingest("train", config.prompts))
+    return recipe
+
+
+def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
+    """Answers, rewards, and what the selection rule makes of them: SFT rows and preference pairs."""
+    config = recipe.config
+    responses = {
+        name: recipe.stored(name, source.stored, prompts)
+        if source.stored
+        else recipe.answer(name, name, prompts, source.sampling)
+        for name, source in config.sources.items()
+    }
+    rewards = {s: recipe.judge(s, prompts, responses[s], sorted(config.rewards), gang="sources") for s in responses}
+    return recipe.select(prompts, responses, rewards)
+
+
+RECIPES = {"fusechat3": fusechat3, "replay": replay}
 
 
 def build(config: Config) -> Recipe:

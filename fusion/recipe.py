@@ -7,16 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fusion import registry
-from fusion.config import Config
+from fusion.config import Config, EvaluationConfig, TargetConfig
+from fusion.errors import ConfigError
 from fusion.fingerprint import fingerprint
 from fusion.generators.base import Generator, Sampling
 from fusion.models import ModelRef
+from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE
-from fusion.stages import compare, evaluate, generate, ingest, reference, score, select, train_preference, train_sft
+from fusion.stages import (
+    compare,
+    evaluate,
+    generate,
+    ingest,
+    reference,
+    replay,
+    score,
+    select,
+    train_preference,
+    train_sft,
+)
 from fusion.step import CHECKPOINT, Placement, Step
+from fusion.stored import StoredResponses
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -33,6 +50,20 @@ class Recipe:
     @property
     def targets(self) -> list[Step]:
         return list(self.steps.values())
+
+    # What a recipe needs and a config may lack: each refused by name before anything starts.
+
+    @property
+    def target(self) -> TargetConfig:
+        return _needed(self.config.target, "target", "target=smollm2_135m (conf/target/ lists them)")
+
+    @property
+    def objective(self) -> Objective:
+        return _needed(self.config.objective, "objective", "objective=ln_dpo")
+
+    @property
+    def evaluation(self) -> EvaluationConfig:
+        return _needed(self.config.evaluation, "evaluation", "prompts@evaluation.prompts=... evaluation.reward=...")
 
     # -- prompts -------------------------------------------------------------------------------------------------
 
@@ -53,6 +84,20 @@ class Recipe:
         )
 
     # -- answers -------------------------------------------------------------------------------------------------
+
+    def stored(self, name: str, stored: StoredResponses, prompts: Step) -> Step:
+        """Responses that a source gave before, from a file."""
+        return self.add(
+            Step(
+                kind="responses",
+                label=name,
+                run=replay.run,
+                config=replay.ReplayConfig(source=name, stored=stored),
+                produces=RESPONSE,
+                inputs={"prompts": prompts},
+                gang=f"stored {stored.digest}",
+            )
+        )
 
     def answer(self, label: str, name: str, prompts: Step, sampling: Sampling, checkpoint: Step | None = None) -> Step:
         """Responses of one model: a source, the target (`checkpoint` None), or a trained checkpoint.
@@ -143,7 +188,7 @@ class Recipe:
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_sft(self, rows: Step) -> Step:
-        config = train_sft.TrainSftConfig(model=self.config.target.model, train=self.config.train.sft)
+        config = train_sft.TrainSftConfig(model=self.target.model, train=self.config.train.sft)
         return self.add(
             Step(
                 kind="checkpoint",
@@ -158,7 +203,7 @@ class Recipe:
 
     def reference_logprobs(self, pairs: Step, model: Step) -> Step:
         """Log-probabilities of both answers of each pair under the model that preference training starts from."""
-        config = reference.ReferenceConfig(chat=self.config.target.model.chat, train=self.config.train.preference)
+        config = reference.ReferenceConfig(chat=self.target.model.chat, train=self.config.train.preference)
         return self.add(
             Step(
                 kind="logprobs",
@@ -175,7 +220,7 @@ class Recipe:
 
     def train_preference(self, pairs: Step, model: Step, reference_logprobs: Step | None) -> Step:
         config = train_preference.TrainPreferenceConfig(
-            chat=self.config.target.model.chat, objective=self.config.objective, train=self.config.train.preference
+            chat=self.target.model.chat, objective=self.objective, train=self.config.train.preference
         )
         inputs = {"pairs": pairs, "model": model}
         if reference_logprobs is not None:
@@ -203,7 +248,7 @@ class Recipe:
         inputs = {"prompts": prompts}
         for role, (_, responses, rewards) in roles.items():
             inputs |= {f"responses:{role}": responses, f"rewards:{role}": rewards}
-        config = evaluate.EvaluateConfig(models=list(roles), reward=self.config.evaluation.reward)
+        config = evaluate.EvaluateConfig(models=list(roles), reward=self.evaluation.reward)
         scores = self.add(
             Step(
                 kind="evaluation",
@@ -228,9 +273,15 @@ class Recipe:
 
     def _model(self, name: str) -> tuple[ModelRef, Generator]:
         source = self.config.sources.get(name)
-        if source is None:
-            return self.config.target.model, self.config.generator
+        if source is None or source.model is None:
+            return self.target.model, self.config.generator
         return source.model, source.generator or self.config.generator
 
     def _placement(self, kind: str, label: str) -> Placement:
         return self.config.cluster.placement(kind, label)
+
+
+def _needed(value: T | None, key: str, example: str) -> T:
+    if value is None:
+        raise ConfigError(f"this recipe needs {key}, which is not set; type e.g. {example}")
+    return value

@@ -32,7 +32,7 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     report = _write_report(run)
     if evaluation:
         scores, differences = _evaluation_tables(recipe, outcome)
-        console.print(results_table(scores, differences, recipe.config.target.name))
+        console.print(results_table(scores, differences, recipe.target.name))
     gate = evaluation.get("gate")
     if isinstance(gate, Mapping):
         colour = "green" if gate["promoted"] else "yellow"
@@ -69,7 +69,7 @@ def _evaluation(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
     if "evaluation/scores" not in recipe.steps:
         return {}
     scores, differences = _evaluation_tables(recipe, outcome)
-    return result_entries(scores, differences, recipe.config.evaluation.gate)
+    return result_entries(scores, differences, recipe.evaluation.gate)
 
 
 def _evaluation_tables(recipe: Recipe, outcome: Outcome) -> list[pa.Table]:

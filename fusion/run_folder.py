@@ -152,9 +152,20 @@ def _link_all(path: Path, artifacts: Mapping[str, Artifact | TreeArtifact]) -> N
             continue
         is_evaluation = label.startswith("evaluation") or kind in ("evaluation", "comparison")
         base = path / "data" / "evaluation" if is_evaluation and kind != "prompts" else path / "data"
-        _link(base / kind / label, location.join(artifact.path, "parts"))
+        if artifact.manifest["parts"]:
+            _link(base / kind / label, location.join(artifact.path, "parts"))
+        else:
+            _write_empty(base / kind / label, artifact.table)
         if artifact.manifest["drops"]:
             _link(path / "data" / "drops" / f"{kind}-{label}", location.join(artifact.path, "drops"))
+
+
+def _write_empty(folder: Path, table: Table) -> None:
+    """No rows is an answer too: a file with the columns, which any tool reads."""
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    pq.write_table(table.schema.empty_table(), folder / "empty.parquet")
 
 
 def _link(link: Path, target: str) -> None:

@@ -36,13 +36,16 @@ def rewards(samples: Samples | None, palette: Palette) -> list[dict[str, object]
 
 
 def lengths(samples: Samples | None, palette: Palette) -> list[dict[str, object]]:
-    """A panel a source: tokens of a response, those that ended above, those that were cut below."""
-    if samples is None:
+    """A panel a source: tokens of a response, those that ended above, those that were cut below; none for a source
+    whose stored answers came without their number of tokens."""
+    if samples is None or not np.isfinite(samples.num_tokens).any():
         return []
     bounds = (0.0, _bounds(samples.num_tokens)[1])
     panels: list[dict[str, object]] = []
     for source in samples.sources:
-        mine = samples.of(source)
+        mine = samples.of(source) & np.isfinite(samples.num_tokens)
+        if not mine.any():
+            continue
         tokens, cut = samples.num_tokens[mine], samples.is_cut[mine]
         chart = mirrored_histogram(
             tokens[~cut],

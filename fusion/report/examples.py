@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
+
 from fusion.artifact import Artifact
 from fusion.report.number_text import signed, significant
 from fusion.report.palette import Palette
@@ -110,5 +112,5 @@ def _some(artifact: Artifact | None, columns: list[str]) -> list[tuple[str, list
         if len(wanted.setdefault(domain, [])) < PER_DOMAIN:
             wanted[domain].append(number)
     numbers = [number for chosen in wanted.values() for number in chosen]
-    rows = dict(zip(numbers, artifact.read(columns).take(numbers).to_pylist(), strict=True))
+    rows = dict(zip(numbers, artifact.read(columns).take(pa.array(numbers, pa.int64())).to_pylist(), strict=True))
     return [(domain, [rows[number] for number in chosen]) for domain, chosen in sorted(wanted.items())]

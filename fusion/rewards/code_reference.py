@@ -9,6 +9,7 @@ program, and for the tests too.
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 import re
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _called_builtin(tests: list[str]) -> str | None:
     for test in tests:
         for node in ast.walk(ast.parse(test)):
             match node:
-                case ast.Call(func=ast.Name(id=name)):
+                case ast.Call(func=ast.Name(id=name)) if hasattr(builtins, name):
                     return name
     return None
 

@@ -1,14 +1,15 @@
 """Log-probabilities of whole responses under a causal language model.
 
 Used by the likelihood reward and for the reference of preference training. Logits are computed for response positions
-only, a chunk at a time: for a vocabulary of 262,000, a batch of 8 x 512 positions in fp32 would take 4 GB.
+only, a chunk at a time: for a vocabulary of 262,000, a batch of 8 x 512 positions in fp32 would take 4 GB. A prompt
+with several responses goes through the model once, and they continue from its keys and values.
 
-Shapes: B sequences, T tokens, N response positions of a batch, H hidden width, V vocabulary.
+Shapes: B sequences, T tokens, G distinct prompts, N response positions of a batch, H hidden width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
@@ -54,11 +55,95 @@ def response_logprobs(
     with torch.inference_mode():
         _check_head(model, [*prompt_ids[0], *response_ids[0]][:8])
         lengths = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
-        for batch in length_batches(lengths, token_budget):
-            sums = _batch_sums(model, [prompt_ids[i] for i in batch], [response_ids[i] for i in batch])
-            for i, total in zip(batch, sums, strict=True):
+        groups, alone = _by_prompt(prompt_ids, _shares_prompts(model, max(lengths)))
+        for batch in _group_batches(groups, lengths, token_budget):
+            rows = [i for group in batch for i in group]
+            owners = [number for number, group in enumerate(batch) for _ in group]
+            distinct = [prompt_ids[group[0]] for group in batch]
+            totals = _shared_sums(model, distinct, [response_ids[i] for i in rows], owners)
+            for i, total in zip(rows, totals, strict=True):
+                results[i] = (total, len(response_ids[i]))
+        for picked in length_batches([lengths[i] for i in alone], token_budget):
+            rows = [alone[i] for i in picked]
+            totals = _batch_sums(model, [prompt_ids[i] for i in rows], [response_ids[i] for i in rows])
+            for i, total in zip(rows, totals, strict=True):
                 results[i] = (total, len(response_ids[i]))
     return results
+
+
+def _by_prompt(prompts: Sequence[Sequence[int]], shares: bool) -> tuple[list[list[int]], list[int]]:
+    """Positions of equal prompts together, and positions of prompts that stand alone."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(position)
+    if not shares:
+        return [], list(range(len(prompts)))
+    return [g for g in groups.values() if len(g) > 1], [g[0] for g in groups.values() if len(g) == 1]
+
+
+def _shares_prompts(model: PreTrainedModel, longest: int) -> bool:
+    """Whether responses may continue from a padded prompt: not past a sliding window, nor from a recurrent state."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) or longest + 1
+    return kinds <= {"full_attention", "sliding_attention"} and longest < window
+
+
+def _group_batches(
+    groups: Sequence[Sequence[int]], lengths: Sequence[int], token_budget: int
+) -> Iterator[list[Sequence[int]]]:
+    """Groups of like length; keys and values of a batch stay within the budget, unless one group is larger alone."""
+    batch: list[Sequence[int]] = []
+    for group in sorted(groups, key=lambda group: -max(lengths[i] for i in group)):
+        longest = max(lengths[i] for i in (batch or [group])[0])
+        if batch and longest * sum(map(len, [*batch, group])) > token_budget:
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
+
+
+def _shared_sums(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    owners: Sequence[int],
+) -> list[float]:
+    """As `_batch_sums`, for responses to few prompts: `owners` says whose each is."""
+    import torch
+
+    prompt_ids_GT, prompt_mask_GT = _padded(prompts, model)
+    response_ids_BT, response_mask_BT = _padded(responses, model)
+    owners_B = torch.tensor(list(owners), device=model.device)
+    lengths_G = prompt_mask_GT.sum(1)
+    whole = model.get_decoder()(input_ids=prompt_ids_GT, attention_mask=prompt_mask_GT, use_cache=True)
+    first_GH = whole.last_hidden_state[torch.arange(len(prompts), device=model.device), lengths_G - 1]
+    hidden_BTH = first_GH[owners_B][:, None]
+    if response_ids_BT.shape[1] > 1:
+        whole.past_key_values.batch_select_indices(owners_B)
+        steps_T = torch.arange(response_ids_BT.shape[1] - 1, device=model.device)
+        rest = model.get_decoder()(
+            input_ids=response_ids_BT[:, :-1],
+            attention_mask=torch.cat([prompt_mask_GT[owners_B], response_mask_BT[:, :-1]], 1),
+            position_ids=lengths_G[owners_B][:, None] + steps_T,
+            past_key_values=whole.past_key_values,
+            use_cache=True,
+        )
+        hidden_BTH = torch.cat([hidden_BTH, rest.last_hidden_state], 1)
+    is_response_BT = response_mask_BT.bool()
+    logprobs_N = _token_logprobs(model, hidden_BTH[is_response_BT], response_ids_BT[is_response_BT])
+    return [float(part.sum()) for part in logprobs_N.split([len(response) for response in responses])]
+
+
+def _padded(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Ids [B, T], padded on the right, and their mask."""
+    import torch
+
+    width = max(map(len, rows))
+    ids_BT = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)
+    lengths_B = torch.tensor([len(row) for row in rows], device=model.device)
+    return ids_BT, (torch.arange(width, device=model.device) < lengths_B[:, None]).long()
 
 
 def _batch_sums(
@@ -66,13 +151,10 @@ def _batch_sums(
 ) -> list[float]:
     import torch
 
-    rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
-    width = max(map(len, rows))
-    ids_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=model.device)
-    lengths_B = torch.tensor([len(row) for row in rows], device=model.device)
+    ids_BT, mask_BT = _padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)], model)
+    lengths_B = mask_BT.sum(1)
     starts_B = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    positions_T = torch.arange(width, device=model.device)
-    mask_BT = (positions_T < lengths_B[:, None]).long()
+    positions_T = torch.arange(ids_BT.shape[1], device=model.device)
     hidden_BTH = _hidden(model, ids_BT, mask_BT)
     # The logits at position t - 1 predict token t.
     is_predicting_BT = (positions_T >= starts_B[:, None] - 1) & (positions_T < lengths_B[:, None] - 1)

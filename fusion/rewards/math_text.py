@@ -53,9 +53,7 @@ _QUANTITY = re.compile(
     rf"(?P<unit>(?:/\s*)?\(?[A-Za-z{_CHINESE}\"'][A-Za-z{_CHINESE}\"'()/ .-]*(?:\^?\{{?[23²³]\}}?)?)?"
 )
 _WORDS = re.compile(r"[^\W\d_]+(?:[. '’-]+[^\W\d_]+)*")
-_PROSE = re.compile(
-    rf"(?<![\\\w])(?:[^\W\d_]{{2,}}\s+[^\W\d_]{{2,}}|[^\W\d_]{{4,}})(?![\w{{(])|[{_CHINESE}]{{2}}"
-)
+_PROSE = re.compile(rf"(?<![\\\w])(?:[^\W\d_]{{2,}}\s+[^\W\d_]{{2,}}|[^\W\d_]{{4,}})(?![\w{{(])|[{_CHINESE}]{{2}}")
 _CHINESE_BESIDE_NUMBER = re.compile(rf"(?<=[{_CHINESE}])(?=[-\d.$\\])|(?<=[\d%])(?=[{_CHINESE}])")
 _MOST_DIGITS = 1000
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,9 +24,9 @@ _KEY = re.compile(r"answer\\?[\"'”]\s*:[ \t]*", re.IGNORECASE)
 _STRING = re.compile(rf"(?P<quote>\\?[\"'])(?P<body>(?:(?!(?P=quote){_END})(?:\\.|.))*)(?P=quote)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\"'\\/bfnrt]))")
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+_BOX_OR_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|(?<!\\)[{}]")
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;$&]|\\[()\[\],;]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\}|and|or|和|或)*")
-_TAG = re.compile(r"<answer>(.*?)</answer>|\[ANSWER\](.*?)\[/ANSWER\]", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"[<\[](?P<closes>/?)answer[>\]]", re.IGNORECASE)
 _HASHES = re.compile(r"####\s*(.+)")
 _STATEMENT = re.compile(
     r"\banswer\b[\"'”*_]*\s*(?:is|are|:|=|：)+[*_]*(?!\s*not\b)|答案[*]*(?:是|为|应为|：|:)+[*]*", re.IGNORECASE
@@ -99,11 +99,7 @@ def _rest_of_line(text: str) -> str:
 
 
 def _boxed(reply: str) -> str | None:
-    boxes: list[tuple[int, int, str]] = []
-    for match in _BOX.finditer(reply):
-        content = braced(reply, match.end())
-        if content is not None:
-            boxes.append((match.start(), match.end() + len(content) + 1, content.strip()))
+    boxes = sorted(_boxes(reply))
     if not boxes:
         return None
     first = len(boxes) - 1
@@ -112,22 +108,24 @@ def _boxed(reply: str) -> str | None:
     return ", ".join(content for _, _, content in boxes[first:])
 
 
-def braced(text: str, start: int) -> str | None:
-    r"""What stands from `start`, just after a brace, to the brace that closes it; None where none does.
-
-    Example: braced(r"\boxed{\frac{1}{2}}", 7) == r"\frac{1}{2}"
-    """
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if not depth:
-            return text[start:position]
-    return None
+def _boxes(reply: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, content) of each box that is closed, in one pass: replies may repeat `\\boxed{` to their end."""
+    opened: list[re.Match[str]] = []
+    for match in _BOX_OR_BRACE.finditer(reply):
+        if match[0] != "}":
+            opened.append(match)
+        elif opened and (opening := opened.pop())["box"]:
+            yield opening.start(), match.end(), reply[opening.end() : match.start()].strip()
 
 
 def _tagged(reply: str) -> str | None:
-    tags = list(_TAG.finditer(reply))
-    return (tags[-1][1] or tags[-1][2] or "").strip() if tags else None
+    end = None
+    for tag in reversed(list(_TAG.finditer(reply))):
+        if tag["closes"]:
+            end = tag.start()
+        elif end is not None:
+            return reply[tag.end() : end].strip()
+    return None
 
 
 def _after_hashes(reply: str) -> str | None:

@@ -13,6 +13,7 @@ The frame has one row a response:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from fusion.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+RECORDED = "recorded"
 
 
 class PairPolicy(Choice):
@@ -97,13 +101,16 @@ class Selection(ABC):
     """Base of all selection rules."""
 
     rank_by: str = "armorm"
-    """Name of the reward whose value ranks answers."""
+    """Name of the reward whose value ranks answers; empty: none, all are equal; recorded: the one that came with
+    stored answers."""
     pair_policy: PairPolicy = PairPolicy.SAME_SOURCE
     source_pair: SourcePair = SourcePair.BEST_SOURCE
     window: Window = field(default_factory=Window)
     split: Split = field(default_factory=Split)
     truncated_rejected: bool = False
     """Whether an answer that hit the token limit may be a rejected one; a model then learns "shorter is better"."""
+    clean_by: list[str] = field(default_factory=list)
+    """Names of verifiers whose fail takes an answer out altogether: it may neither win nor lose."""
     seed: int = 42
 
     @abstractmethod
@@ -114,6 +121,34 @@ class Selection(ABC):
     def rejected(self) -> pl.Expr:
         """Rows that may be rejected."""
 
+    def rank(self) -> pl.Expr:
+        """What answers are ranked by; null: not ranked, not used."""
+        import polars as pl
+
+        return pl.col(f"value:{self.rank_by}") if self.rank_by else pl.lit(0.0, pl.Float32)
+
+    def settle(self, recorded: Sequence[str]) -> None:
+        """Replace `rank_by=recorded` by the one reward that came with the answers; by none, where none came.
+
+        Raises:
+            ConfigError: several came.
+        """
+        if self.rank_by != RECORDED:
+            return
+        if len(recorded) > 1:
+            raise ConfigError(
+                f"the answers came with rewards {', '.join(recorded)}; type selection.rank_by={recorded[0]}"
+            )
+        self.rank_by = recorded[0] if recorded else ""
+
+    def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
+        """The rule of each domain; one rule sees its domains together.
+
+        Raises:
+            ConfigError: a domain has no rule.
+        """
+        return dict.fromkeys(domains, self)
+
     def rewards(self) -> set[str]:
         """Names of the rewards the rule reads."""
-        return {self.rank_by}
+        return {self.rank_by, *self.clean_by} - {""}

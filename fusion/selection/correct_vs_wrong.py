@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fusion.schema import Outcome
@@ -15,20 +15,39 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class CorrectVsWrong(Selection):
     """SFT: the passing answer with the highest reward over all sources. Pair: of one source, the passing answer with
-    the highest reward against the failing answer with the lowest. An error or a timeout is neither."""
+    the highest reward against the failing answer with the lowest. An error or a timeout is neither. Without a reward a
+    pass ranks above a fail, and no window applies."""
 
-    correct_by: str = "math_answer"
-    """Name of the verifier."""
+    correct_by: list[str] = field(default_factory=lambda: ["math_answer"])
+    """Names of verifiers; the first that applies to an answer decides."""
+    unverified: bool = False
+    """Whether answers to which no verifier applies may win and lose too, by reward alone."""
 
     def chosen(self) -> pl.Expr:
-        import polars as pl
-
-        return pl.col(f"outcome:{self.correct_by}") == Outcome.PASS.value
+        return self._is(Outcome.PASS)
 
     def rejected(self) -> pl.Expr:
+        return self._is(Outcome.FAIL)
+
+    def rank(self) -> pl.Expr:
         import polars as pl
 
-        return pl.col(f"outcome:{self.correct_by}") == Outcome.FAIL.value
+        if self.rank_by:
+            return super().rank()
+        return (self._verdict() == Outcome.PASS.value).fill_null(value=False).cast(pl.Float32)
 
     def rewards(self) -> set[str]:
-        return {self.rank_by, self.correct_by}
+        return super().rewards() | set(self.correct_by)
+
+    def _is(self, outcome: Outcome) -> pl.Expr:
+        verdict = self._verdict()
+        decided = (verdict == outcome.value).fill_null(value=False)
+        return decided | verdict.is_null() if self.unverified else decided
+
+    def _verdict(self) -> pl.Expr:
+        """Null where no verifier applies."""
+        import polars as pl
+
+        columns = [pl.col(f"outcome:{name}") for name in self.correct_by]
+        applies = [pl.when(one != Outcome.NOT_APPLICABLE.value).then(one) for one in columns]
+        return pl.coalesce(applies) if applies else pl.lit(None, pl.String)

@@ -32,16 +32,41 @@ class Selected:
 
 
 def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selected:
-    """Apply a rule to all prompts.
+    """Apply a rule to all prompts, or each domain's rule to its own.
 
     Args:
         frame: one row a response (see `fusion.selection.base`).
-        prompts: prompt_id, dataset; every prompt that came in, answered or not.
+        prompts: prompt_id, dataset, domain; every prompt that came in, answered or not.
+
+    Raises:
+        ConfigError: a domain has no rule.
     """
     import polars as pl
 
-    frame = frame.with_columns(pl.col(f"value:{rule.rank_by}").alias("rank"))
-    usable = frame.filter((pl.col("length") > 0) & pl.col("rank").is_not_null())
+    domains: dict[int, tuple[Selection, list[str]]] = {}
+    for domain, part in rule.parts(prompts["domain"].unique().sort().to_list()).items():
+        domains.setdefault(id(part), (part, []))[1].append(domain)
+    if len(domains) < 2:
+        return _select(frame, prompts, next((part for part, _ in domains.values()), rule))
+    made = []
+    for part, own in domains.values():
+        is_own = pl.col("domain").is_in(own)
+        made.append(_select(frame.filter(is_own), prompts.filter(is_own), part))
+    return Selected(
+        *(pl.concat(tables).sort(tables[0].columns[:2]) for tables in zip(*map(_tables, made), strict=True))
+    )
+
+
+def _tables(selected: Selected) -> tuple[pl.DataFrame, ...]:
+    return selected.sft, selected.pairs, selected.sft_drops, selected.pair_drops
+
+
+def _select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selected:
+    import polars as pl
+
+    frame = frame.with_columns(rule.rank().alias("rank"))
+    answered = frame.filter((pl.col("length") > 0) & pl.col("rank").is_not_null())
+    usable = _clean(answered, rule)
     whole = usable.filter((pl.col("finish_reason") != "length") & rule.chosen())
     losing = usable.filter(rule.rejected())
     if not rule.truncated_rejected:
@@ -55,14 +80,24 @@ def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selec
         phase.filter(pl.col("phase") == "sft").join(picks, on="prompt_id").select("prompt_id", "source", "sample_index")
     )
     pairs = phase.filter(pl.col("phase") == "pairs").select("prompt_id").join(kept, on="prompt_id")
-    no_answer = _why_no_answer(prompts, usable, picks)
-    no_pair = _why_no_pair(prompts, usable, whole, losing, candidates, kept)
+    unclean = _lacking(answered.select("prompt_id").unique(), usable, Reason.UNCLEAN)
+    no_answer = pl.concat([unclean, _why_no_answer(prompts, usable, picks)])
+    no_pair = pl.concat([unclean, _why_no_pair(prompts, usable, whole, losing, candidates, kept)])
     return Selected(
         sft.sort("prompt_id"),
         pairs.sort("prompt_id", "pair_index"),
         _drops(prompts, sft, [no_answer, _in_phase(phase, "pairs"), no_pair]),
         _drops(prompts, pairs, [no_pair, _in_phase(phase, "sft")]),
     )
+
+
+def _clean(frame: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    """Answers that no verifier of `clean_by` fails."""
+    import polars as pl
+
+    for verifier in rule.clean_by:
+        frame = frame.filter(pl.col(f"outcome:{verifier}").is_null() | (pl.col(f"outcome:{verifier}") != "fail"))
+    return frame
 
 
 def _best(rows: pl.DataFrame, by: list[str], worst: bool = False) -> pl.DataFrame:
@@ -104,6 +139,8 @@ def _in_window(candidates: pl.DataFrame, rule: Selection) -> pl.DataFrame:
     import polars as pl
 
     positive = candidates.filter(pl.col("margin") > 0)
+    if not rule.rank_by:
+        return positive
     low, high = rule.window.low, rule.window.high
     if rule.window.scale is WindowScale.QUANTILE and positive.height:
         margins = positive["margin"]

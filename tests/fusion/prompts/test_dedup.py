@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import random
 
 import pytest
 
 from fusion.prompts.base import RawPrompt
 from fusion.prompts.dedup import Likeness, disjoint, duplicates
+from tests.shared_data import shared_data
 
 LONG = "Please write a short poem about the sea at night, with a ship, a storm and a lonely sailor who sings"
 
@@ -105,10 +106,33 @@ def test_training_prompts_like_evaluation_prompts_are_found() -> None:
 
 
 def test_changed_punctuation_is_found_among_real_prompts() -> None:
-    pool = Path(__file__).parents[4] / "shared" / "data" / "prompts" / "prompt_pool.jsonl"
-    if not pool.exists():
-        pytest.skip("the shared prompt pool is not there")
+    pool = shared_data("prompts/prompt_pool.jsonl")
     texts = [json.loads(line)["prompt"] for line in pool.read_text().splitlines()[:1000]]
     found = duplicates(prompts(*texts, *(f" {text}\n." for text in texts[:200])), 0.8)
     assert {f"k{i}" for i in range(1000, 1200)} <= found.keys()
     assert len(found) < 220, "the pool itself holds hardly any"
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.9])
+def test_no_near_duplicate_is_missed_among_many(threshold: float) -> None:
+    """Against all pairs compared exactly: 600 texts of 12 to 120 words, half with up to three changed."""
+    draw = random.Random(7)
+    vocabulary = [f"w{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(300)]
+    texts = [draw.choices(vocabulary, k=draw.randint(12, 120)) for _ in range(300)]
+    for own in list(texts):
+        changed = list(own)
+        for _ in range(draw.randint(1, 3)):
+            changed[draw.randrange(len(changed))] = draw.choice(vocabulary)
+        texts.append(changed)
+    sets = [{tuple(text[i : i + 3]) for i in range(len(text) - 2)} for text in texts]
+    kept: list[int] = []
+    expected = {}
+    for number, own_set in enumerate(sets):
+        near = [k for k in kept if len(own_set & sets[k]) / len(own_set | sets[k]) >= threshold]
+        if near:
+            expected[f"k{number}"] = f"k{near[0]}"
+        else:
+            kept.append(number)
+    found = duplicates(prompts(*map(" ".join, texts)), threshold)
+    assert len(expected) > 50
+    assert {key: match.key for key, match in found.items()} == expected

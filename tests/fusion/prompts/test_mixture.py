@@ -1,4 +1,4 @@
-"""Mixtures, limits and hub data sets."""
+"""Mixtures and limits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from fusion.errors import ConfigError
+from fusion.fingerprint import fingerprint
 from fusion.prompts.base import RawPrompt, evenly
-from fusion.prompts.hf_dataset import HfDataset
+from fusion.prompts.filters import Filters, Refusal
 from fusion.prompts.jsonl import Jsonl
 from fusion.prompts.mixture import Mixture
+from fusion.prompts.taggers.constant import Constant
 
 
 def prompt(key: str, domain: str) -> RawPrompt:
@@ -59,15 +61,32 @@ def test_empty_mixture_is_refused() -> None:
         Mixture().resolve()
 
 
-@pytest.mark.parametrize("revision", ["", "main", "v1.0"])
-def test_data_set_without_pinned_commit_is_refused(revision: str) -> None:
-    with pytest.raises(ConfigError, match="pin it to a commit"):
-        HfDataset(name="openai/gsm8k", revision=revision).resolve()
+def test_each_part_has_its_own_tagger_and_filters_and_the_mixture_comes_after(tmp_path: Path) -> None:
+    one, two = jsonl(tmp_path / "a.jsonl", 12), jsonl(tmp_path / "b.jsonl", 12)
+    one.filters = Filters(max_characters=3)
+    two.tagger = Constant(domain="sums")
+    mixture = Mixture(parts={"x": one, "y": two}, filters=Filters(exclude_domains=["sums"]))
+    verdicts = {prompt.key: mixture.admit(prompt) for prompt in mixture.read()}
+    assert {key for key, verdict in verdicts.items() if isinstance(verdict, RawPrompt)} == {
+        f"x/a.jsonl:{line}" for line in range(1, 11)
+    }
+    reasons = {key: verdict.reason for key, verdict in verdicts.items() if isinstance(verdict, Refusal)}
+    assert reasons["x/a.jsonl:12"] == "prompt_too_long"
+    assert reasons["y/b.jsonl:1"] == "excluded_domain"
 
 
-def test_data_set_in_a_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "data").mkdir()
-    jsonl(tmp_path / "data" / "train.jsonl", 2)
-    prompts = list(HfDataset(name=str(tmp_path / "data"), revision="0" * 40).read())
-    assert [p.messages[0]["content"] for p in prompts] == ["train 0", "train 1"]
+def test_parts_are_ordered_as_listed_unless_the_order_is_given(tmp_path: Path) -> None:
+    parts = {name: jsonl(tmp_path / f"{name}.jsonl", 1) for name in ("b", "a")}
+    listed, turned = Mixture(parts=dict(parts)), Mixture(parts=dict(reversed(parts.items())))
+    listed.resolve()
+    turned.resolve()
+    assert (listed.order, turned.order) == (["b", "a"], ["a", "b"])
+    assert fingerprint(listed) != fingerprint(turned), "which part wins is part of what is made"
+    assert [p.key for p in Mixture(parts=parts, order=["a", "b"]).read()] == ["a/a.jsonl:1", "b/b.jsonl:1"]
+    with pytest.raises(ConfigError, match=r"prompts\.order is \['a'\]; name each of \['b', 'a'\] once"):
+        Mixture(parts=parts, order=["a"])
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"prompts\.parts\.chat: .*is not there"):
+        Mixture(parts={"chat": Jsonl(path=str(tmp_path / "none.jsonl"))}).resolve()

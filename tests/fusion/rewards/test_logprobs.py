@@ -74,6 +74,31 @@ def test_batched_equals_one_plain_forward_each(family: str, request: pytest.Fixt
         assert total == pytest.approx(plainly(model, prompt, response), abs=1e-4 * count)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+@pytest.mark.parametrize("budget", [1, 150, 10_000])
+def test_responses_that_share_a_prompt_get_what_they_get_alone(
+    family: str, budget: int, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(family)
+    prompts, responses = sequences(24)
+    prompts = [prompts[i % 5] for i in range(20)] + prompts[20:]  # five prompts of four responses, four alone
+    responses[0] = responses[0][:1]
+    found = response_logprobs(model, prompts, responses, budget)
+    for prompt, response, (total, count) in zip(prompts, responses, found, strict=True):
+        assert count == len(response)
+        assert total == pytest.approx(plainly(model, prompt, response), abs=1e-4 * count)
+
+
+def test_a_sliding_window_that_is_exceeded_is_read_whole() -> None:
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(Gemma2Config(**SMALL, sliding_window=8))
+    prompts, responses = sequences(6)
+    prompts = [prompts[0]] * 6
+    found = response_logprobs(model, prompts, responses, 1000)
+    for prompt, response, (total, count) in zip(prompts, responses, found, strict=True):
+        assert total == pytest.approx(plainly(model, prompt, response), abs=1e-4 * count)
+
+
 def test_result_does_not_depend_on_the_rest_of_the_batch(llama: PreTrainedModel) -> None:
     prompts, responses = sequences(20)
     together = response_logprobs(llama, prompts, responses, token_budget=10_000)

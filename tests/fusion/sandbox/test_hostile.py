@@ -48,7 +48,7 @@ FORGERIES = {
     "prints the verdict": f"{FORGED}\nprint(json.dumps(frames[0]))\ndef f(): shout(); return 41",
     "prints the verdict before the tests": f"{FORGED}\nshout()\ndef f(): return 41",
     "prints the verdict and is gone": f"{FORGED}\nshout()\nos._exit(0)",
-    "prints the verdict from a thread": f"{FORGED}\nfrom threading import Thread\nThread(target=shout).start()\ndef f(): 0",
+    "prints it from a thread": f"{FORGED}\nimport threading\nthreading.Thread(target=shout).start()\nf = print",
     "prints the verdict from a child": f"{FORGED}\nif not os.fork(): shout(); os._exit(0)\ndef f(): return 41",
     "exits before the tests": "import os\nos._exit(0)",
     "exits in the tests": "import os\ndef f(): os._exit(0)",

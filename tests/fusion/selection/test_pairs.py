@@ -7,7 +7,9 @@ import pytest
 
 from fusion.errors import ConfigError
 from fusion.selection.base import PairPolicy, SourcePair, Split, Window, WindowScale, WithoutPair
+from fusion.selection.best_of_all import BestOfAll
 from fusion.selection.best_worst_per_source import BestWorstPerSource
+from fusion.selection.by_domain import ByDomain
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.selection.pairs import Selected, select
 
@@ -30,11 +32,13 @@ def frame(*rows: tuple[str, str, int, str, float | None], **changes: object) -> 
 
 
 def prompts(*ids: str, dataset: str = "d") -> pl.DataFrame:
-    return pl.DataFrame({"prompt_id": ids, "dataset": [dataset] * len(ids)})
+    columns = {"prompt_id": ids, "dataset": [dataset] * len(ids), "domain": ["m"] * len(ids)}
+    return pl.DataFrame(columns)
 
 
 def math(**changes: object) -> CorrectVsWrong:
-    return CorrectVsWrong(**({"rank_by": "rm", "correct_by": "check", "window": WIDE, "split": PAIRS_FIRST} | changes))  # type: ignore[arg-type]
+    usual = {"rank_by": "rm", "correct_by": ["check"], "window": WIDE, "split": PAIRS_FIRST}
+    return CorrectVsWrong(**(usual | changes))  # type: ignore[arg-type]
 
 
 def best_worst(**changes: object) -> BestWorstPerSource:
@@ -188,3 +192,34 @@ def test_order_of_rows_does_not_reach_the_result() -> None:
 def test_a_window_upside_down_is_refused() -> None:
     with pytest.raises(ConfigError, match="swap them"):
         Window(low=0.2, high=0.1)
+
+
+def test_each_domain_follows_its_own_rule() -> None:
+    rows = frame(
+        ("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("q", "a", 0, "fail", 0.9), ("q", "a", 1, "fail", 0.1)
+    ).with_columns(domain=pl.Series(["math", "math", "chat", "chat"]))  # fmt: skip
+    asked = prompts("p", "q").with_columns(domain=pl.Series(["math", "chat"]))
+    rule = ByDomain(rules={"math": math(), "other": best_worst(window=WIDE, split=PAIRS_FIRST)})
+    assert pair_keys(select(rows, asked, rule)) == [("p", "a", 0, "a", 1), ("q", "a", 0, "a", 1)]
+    assert reasons(select(rows, asked, math()).pair_drops) == {"q": "no_passing_response"}
+
+
+def test_a_domain_without_a_rule_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="domain 'm'"):
+        select(frame(("p", "a", 0, "pass", 0.9)), prompts("p"), ByDomain(rules={"math": math()}))
+
+
+def test_an_answer_that_a_check_fails_neither_wins_nor_loses() -> None:
+    rows = frame(("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("q", "a", 0, "pass", 0.9))
+    rows = rows.with_columns(pl.Series("outcome:clean_text", ["pass", "fail", "fail"]))
+    selected = select(rows, prompts("p", "q"), math(clean_by=["clean_text"]))
+    assert selected.sft["prompt_id"].to_list() == ["p"]
+    assert reasons(selected.sft_drops) == {"q": "unclean"}
+    assert reasons(selected.pair_drops) == {"p": "no_failing_response", "q": "unclean"}
+
+
+def test_without_a_reward_the_shorter_answer_is_taken_and_no_pair_is_made() -> None:
+    rows = frame(("p", "a", 0, "not_applicable", None), ("p", "b", 0, "not_applicable", None))
+    selected = select(rows.with_columns(length=pl.Series([9, 4])), prompts("p"), BestOfAll(rank_by=""))
+    assert selected.sft["source"].to_list() == ["b"]
+    assert not selected.pairs.height
