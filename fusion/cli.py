@@ -145,10 +145,21 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.config import typed
     from fusion.console import plan_table
     from fusion.pipeline import build
-    from fusion.plan import plan
+    from fusion.plan import Status, plan
+    from fusion.planning.forecast import forecast
+    from fusion.planning.table import forecast_table
+    from fusion.revisions import PLAN_WAIT_S, notes, pin
 
+    console = Console()
+    for note in notes(pin(tree, PLAN_WAIT_S)):
+        console.print(note, soft_wrap=True)
     config = typed(tree)
-    Console().print(plan_table(plan(config.store.path, build(config).targets)))
+    recipe = build(config)
+    planned = plan(config.store.path, recipe.targets)
+    console.print(plan_table(planned))
+    if config.cluster.capacity.gpus:
+        done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
+        console.print(forecast_table(forecast(recipe, config.planning), done))
     return 0
 
 
@@ -163,8 +174,10 @@ def run_config(tree: DictConfig) -> int:
     from fusion.console import Terminal, log_to
     from fusion.pipeline import build
     from fusion.results import conclude
+    from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
 
+    demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
     recipe = build(config)
     folder = Path(config.runs) / config.name

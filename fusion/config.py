@@ -27,6 +27,7 @@ from fusion.generators.base import Generator, Sampling
 from fusion.location import is_local, local_path
 from fusion.models import ModelRef, resolve
 from fusion.objectives.base import Objective
+from fusion.planning.assumptions import Assumptions
 from fusion.prompts.base import Prompts
 from fusion.prompts.stored import Stored
 from fusion.rewards.base import Reward
@@ -34,6 +35,7 @@ from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
 from fusion.stored import StoredResponses
 from fusion.train.config import PreferenceConfig, SftConfig
+from fusion.trust import TrustConfig
 
 
 @dataclass(kw_only=True)
@@ -46,6 +48,8 @@ class SourceConfig:
     """Engine of this source; null: the run's `generator`."""
     stored: StoredResponses | None = None
     """Answers that exist, in place of `model`: those whose `source` is this source's name."""
+    existing: Prompts | None = None
+    """Answers that a data set of prompts brings (`columns.response`), in place of `model`."""
 
 
 @dataclass(kw_only=True)
@@ -114,6 +118,10 @@ class Config:
     objective: Objective | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluation: EvaluationConfig | None = None
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    """What a reward model must show before it scores."""
+    planning: Assumptions = field(default_factory=Assumptions)
+    """What a forecast takes for granted; no identity."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 
@@ -192,10 +200,12 @@ def _take_in(stored: StoredResponses, config: Config) -> None:
 
 
 def _check_source(name: str, source: SourceConfig) -> None:
-    if (source.model is None) == (source.stored is None):
-        raise ConfigError(f"sources.{name} needs either a model (model.uri=...) or answers (stored.path=...)")
+    if sum(one is not None for one in (source.model, source.stored, source.existing)) != 1:
+        raise ConfigError(f"sources.{name} needs a model (model.uri=...), or else answers (stored.path=..., existing)")
     if source.stored is not None:
         source.stored.resolve()
+    if source.existing is not None:
+        source.existing.resolve()
     if source.model is not None:
         _resolved(source.model, f"sources.{name}.model")
 
@@ -242,7 +252,7 @@ def _unknown_name(text: str) -> tuple[str, list[str]]:
 
 def _fields_of(class_name: str) -> list[str]:
     classes = [Config, SourceConfig, TargetConfig, TrainConfig, EvaluationConfig, StoreConfig, SftConfig, Sampling]
-    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig]
+    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig, TrustConfig]
     classes += [plugin for group in registry.FOLDERS for plugin in registry.plugins(group).values()]
     for known in classes:
         if known.__name__ == class_name:

@@ -47,13 +47,10 @@ def replay(config: Config) -> Recipe:
 def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
     """Answers, rewards, and what the selection rule makes of them: SFT rows and preference pairs."""
     config = recipe.config
-    responses = {
-        name: recipe.stored(name, source.stored, prompts)
-        if source.stored
-        else recipe.answer(name, name, prompts, source.sampling)
-        for name, source in config.sources.items()
-    }
-    rewards = {s: recipe.judge(s, prompts, responses[s], sorted(config.rewards), gang="sources") for s in responses}
+    responses = {source: recipe.source_answers(source, prompts) for source in config.sources}
+    gates = recipe.trust(prompts, responses)
+    names = sorted(config.rewards)
+    rewards = {s: recipe.judge(s, prompts, responses[s], names, "sources", gates) for s in responses}
     return recipe.select(prompts, responses, rewards)
 
 

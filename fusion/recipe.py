@@ -5,9 +5,10 @@ A `Recipe` collects the steps that a run is to make, by name, so that the run fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TypedDict, TypeVar, Unpack
 
 from fusion import registry
 from fusion.config import Config, EvaluationConfig, TargetConfig
@@ -17,10 +18,23 @@ from fusion.generators.base import Generator, Sampling
 from fusion.models import ModelRef
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
-from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE
+from fusion.runtime import Runtime
+from fusion.schema import (
+    COMPARISON,
+    EVALUATION,
+    LOGPROB,
+    PREFERENCE_PAIR,
+    PROMPT,
+    RESPONSE,
+    REWARD,
+    SFT_EXAMPLE,
+    TRUST,
+    Table,
+)
 from fusion.stages import (
     compare,
     evaluate,
+    existing,
     generate,
     ingest,
     reference,
@@ -29,11 +43,26 @@ from fusion.stages import (
     select,
     train_preference,
     train_sft,
+    trust,
 )
-from fusion.step import CHECKPOINT, Placement, Step
-from fusion.stored import StoredResponses
+from fusion.step import CHECKPOINT, Placement, Step, Tree
+from fusion.work import Work
 
 T = TypeVar("T")
+StepRun = Callable[[Sequence[Work], Runtime], None]
+PROMPTS_BY_CONTENT = frozenset({"prompts"})
+
+
+class _More(TypedDict, total=False):
+    """What a step may say beyond what it makes from what; see `fusion.step.Step`."""
+
+    row_local: bool
+    by_content: frozenset[str]
+    early: bool
+    streams: frozenset[str]
+    after: tuple[Step, ...]
+    gang: str
+    placement: Placement
 
 
 @dataclass
@@ -42,10 +71,6 @@ class Recipe:
 
     config: Config
     steps: dict[str, Step] = field(default_factory=dict)
-
-    def add(self, step: Step) -> Step:
-        self.steps[step.name] = step
-        return step
 
     @property
     def targets(self) -> list[Step]:
@@ -71,33 +96,21 @@ class Recipe:
         """Read prompts, without duplicates, and without what is (nearly) a prompt of `apart_from`."""
         config = ingest.IngestConfig(prompts=prompts, near_duplicates=self.config.near_duplicates)
         inputs = {} if apart_from is None else {"exclude": apart_from}
-        return self.add(
-            Step(
-                kind="prompts",
-                label=label,
-                run=ingest.run,
-                config=config,
-                produces=PROMPT,
-                inputs=inputs,
-                early=True,
-            )
-        )
+        return self._step("prompts", label, ingest.run, config, PROMPT, inputs, early=True)
 
     # -- answers -------------------------------------------------------------------------------------------------
 
-    def stored(self, name: str, stored: StoredResponses, prompts: Step) -> Step:
-        """Responses that a source gave before, from a file."""
-        return self.add(
-            Step(
-                kind="responses",
-                label=name,
-                run=replay.run,
-                config=replay.ReplayConfig(source=name, stored=stored),
-                produces=RESPONSE,
-                inputs={"prompts": prompts},
-                gang=f"stored {stored.digest}",
-            )
-        )
+    def source_answers(self, name: str, prompts: Step) -> Step:
+        """Responses of a configured source: its engine's, or those that it gave before."""
+        source, inputs = self.config.sources[name], {"prompts": prompts}
+        if source.stored is not None:
+            stored = replay.ReplayConfig(source=name, stored=source.stored)
+            gang = f"stored {source.stored.digest}"
+            return self._step("responses", name, replay.run, stored, RESPONSE, inputs, gang=gang)
+        if source.existing is not None:
+            found = existing.ExistingConfig(source=name, existing=source.existing, sampling=source.sampling)
+            return self._step("responses", name, existing.run, found, RESPONSE, inputs)
+        return self.answer(name, name, prompts, source.sampling)
 
     def answer(self, label: str, name: str, prompts: Step, sampling: Sampling, checkpoint: Step | None = None) -> Step:
         """Responses of one model: a source, the target (`checkpoint` None), or a trained checkpoint.
@@ -115,41 +128,54 @@ class Recipe:
         )
         inputs = {"prompts": prompts} if checkpoint is None else {"prompts": prompts, "model": checkpoint}
         weights = config.model if checkpoint is None else checkpoint.fingerprint
-        return self.add(
-            Step(
-                kind="responses",
-                label=label,
-                run=generate.run,
-                config=config,
-                produces=RESPONSE,
-                inputs=inputs,
-                row_local=True,
-                by_content=frozenset({"prompts"}),
-                gang="engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator}),
-                placement=self._placement("responses", name),
-            )
-        )
+        engine = "engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator})
+        more = _More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=self._placement("responses", name))
+        return self._step("responses", label, generate.run, config, RESPONSE, inputs, gang=engine, **more)
 
-    def judge(self, label: str, prompts: Step, responses: Step, rewards: Sequence[str], gang: str) -> dict[str, Step]:
-        """Rewards of one model's responses, streamed while they are generated. Steps of one gang share the stream."""
+    # -- rewards -------------------------------------------------------------------------------------------------
+
+    def trust(self, prompts: Step, responses: Mapping[str, Step]) -> dict[str, Step]:
+        """Gates that trained reward models pass on a sample of answers before they score; by reward."""
+        inputs = {"prompts": prompts} | {f"responses:{source}": step for source, step in responses.items()}
+        streams = frozenset(inputs) - {"prompts"}
+        made = {}
+        for name, reward in self.config.rewards.items():
+            if reward.is_gated:
+                config = trust.TrustStepConfig(
+                    reward=reward, name=name, trust=self.config.trust, sources=list(responses)
+                )
+                more = _More(streams=streams, placement=self._placement("rewards", name))
+                made[name] = self._step("trust", name, trust.run, config, TRUST, inputs, **more)
+        return made
+
+    def judge(
+        self,
+        label: str,
+        prompts: Step,
+        responses: Step,
+        rewards: Sequence[str],
+        gang: str,
+        gates: Mapping[str, Step] = MappingProxyType({}),
+    ) -> dict[str, Step]:
+        """Rewards of one model's responses, streamed while they are generated. Steps of one gang share the stream.
+
+        Args:
+            gates: reward -> the step that it waits for (`trust`).
+        """
+        inputs = {"prompts": prompts, "responses": responses}
         made = {}
         for name in rewards:
             reward = self.config.rewards[name]
-            made[name] = self.add(
-                Step(
-                    kind="rewards",
-                    label=f"{label}-{name}",
-                    run=score.run,
-                    config=score.ScoreConfig(reward=reward, name=name),
-                    produces=REWARD,
-                    inputs={"prompts": prompts, "responses": responses},
-                    row_local=True,
-                    by_content=frozenset({"prompts"}),
-                    streams=frozenset({"responses"}),
-                    gang=f"judge {gang}",
-                    placement=self._placement("rewards" if reward.uses_model else "verifiers", name),
-                )
+            more = _More(
+                row_local=True,
+                by_content=PROMPTS_BY_CONTENT,
+                streams=frozenset({"responses"}),
+                after=(gates[name],) if name in gates else (),
+                gang=f"judge {gang}",
+                placement=self._placement("rewards" if reward.uses_model else "verifiers", name),
             )
+            config = score.ScoreConfig(reward=reward, name=name)
+            made[name] = self._step("rewards", f"{label}-{name}", score.run, config, REWARD, inputs, **more)
         return made
 
     # -- training data -------------------------------------------------------------------------------------------
@@ -172,51 +198,24 @@ class Recipe:
                 rewards=sorted(self.config.rewards),
             )
             select.check(config)
-            made.append(
-                Step(
-                    kind=kind,
-                    label="train",
-                    run=select.run,
-                    config=config,
-                    produces=table,
-                    inputs=inputs,
-                    gang="select",
-                )
-            )
-        return self.add(made[0]), self.add(made[1])
+            made.append(self._step(kind, "train", select.run, config, table, inputs, gang="select"))
+        return made[0], made[1]
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def train_sft(self, rows: Step) -> Step:
         config = train_sft.TrainSftConfig(model=self.target.model, train=self.config.train.sft)
-        return self.add(
-            Step(
-                kind="checkpoint",
-                label="sft",
-                run=train_sft.run,
-                config=config,
-                produces=CHECKPOINT,
-                inputs={"sft": rows},
-                placement=self._placement("checkpoint", "sft"),
-            )
-        )
+        placement = self._placement("checkpoint", "sft")
+        return self._step("checkpoint", "sft", train_sft.run, config, CHECKPOINT, {"sft": rows}, placement=placement)
 
     def reference_logprobs(self, pairs: Step, model: Step) -> Step:
         """Log-probabilities of both answers of each pair under the model that preference training starts from."""
         config = reference.ReferenceConfig(chat=self.target.model.chat, train=self.config.train.preference)
-        return self.add(
-            Step(
-                kind="logprobs",
-                label="reference",
-                run=reference.run,
-                config=config,
-                produces=LOGPROB,
-                inputs={"pairs": pairs, "model": model},
-                row_local=True,
-                by_content=frozenset({"pairs"}),
-                placement=self._placement("logprobs", "reference"),
-            )
+        inputs = {"pairs": pairs, "model": model}
+        more = _More(
+            row_local=True, by_content=frozenset({"pairs"}), placement=self._placement("logprobs", "reference")
         )
+        return self._step("logprobs", "reference", reference.run, config, LOGPROB, inputs, **more)
 
     def train_preference(self, pairs: Step, model: Step, reference_logprobs: Step | None) -> Step:
         config = train_preference.TrainPreferenceConfig(
@@ -225,17 +224,8 @@ class Recipe:
         inputs = {"pairs": pairs, "model": model}
         if reference_logprobs is not None:
             inputs["reference"] = reference_logprobs
-        return self.add(
-            Step(
-                kind="checkpoint",
-                label="final",
-                run=train_preference.run,
-                config=config,
-                produces=CHECKPOINT,
-                inputs=inputs,
-                placement=self._placement("checkpoint", "final"),
-            )
-        )
+        placement = self._placement("checkpoint", "final")
+        return self._step("checkpoint", "final", train_preference.run, config, CHECKPOINT, inputs, placement=placement)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -249,27 +239,24 @@ class Recipe:
         for role, (_, responses, rewards) in roles.items():
             inputs |= {f"responses:{role}": responses, f"rewards:{role}": rewards}
         config = evaluate.EvaluateConfig(models=list(roles), reward=self.evaluation.reward)
-        scores = self.add(
-            Step(
-                kind="evaluation",
-                label="scores",
-                run=evaluate.run,
-                config=config,
-                produces=EVALUATION,
-                inputs=inputs,
-            )
-        )
-        differences = self.add(
-            Step(
-                kind="comparison",
-                label="scores",
-                run=compare.run,
-                config=config,
-                produces=COMPARISON,
-                inputs=inputs,
-            )
-        )
-        return scores, differences
+        scores = self._step("evaluation", "scores", evaluate.run, config, EVALUATION, inputs)
+        return scores, self._step("comparison", "scores", compare.run, config, COMPARISON, inputs)
+
+    # -- private -------------------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        kind: str,
+        label: str,
+        run: StepRun,
+        config: object,
+        produces: Table | Tree,
+        inputs: Mapping[str, Step],
+        **more: Unpack[_More],
+    ) -> Step:
+        step = Step(kind=kind, label=label, run=run, config=config, produces=produces, inputs=inputs, **more)
+        self.steps[step.name] = step
+        return step
 
     def _model(self, name: str) -> tuple[ModelRef, Generator]:
         source = self.config.sources.get(name)

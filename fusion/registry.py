@@ -17,6 +17,7 @@ from fusion.errors import PluginError
 from fusion.generators.base import Generator
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
+from fusion.prompts.taggers.base import Tagger
 from fusion.rewards.base import Reward
 from fusion.selection.base import Selection
 
@@ -26,6 +27,7 @@ FOLDERS: dict[str, tuple[str, type]] = {
     "prompts": ("fusion.prompts", Prompts),
     "reward": ("fusion.rewards", Reward),
     "selection": ("fusion.selection", Selection),
+    "tagger": ("fusion.prompts.taggers", Tagger),
 }
 """Hydra group -> plug-in folder and base class."""
 

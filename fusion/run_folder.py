@@ -30,6 +30,7 @@ from fusion.schema import (
     RESPONSE,
     REWARD,
     SFT_EXAMPLE,
+    TRUST,
     Table,
 )
 from fusion.step import Step
@@ -39,6 +40,7 @@ TABLES: dict[str, Table] = {
     "prompts": PROMPT,
     "responses": RESPONSE,
     "rewards": REWARD,
+    "trust": TRUST,
     "sft": SFT_EXAMPLE,
     "pairs": PREFERENCE_PAIR,
     "logprobs": LOGPROB,

@@ -137,6 +137,8 @@ class Runner:
     def _is_ready(self, job: list[Planned], outcome: Outcome) -> bool:
         own = {one.step.fingerprint for one in job}
         for one in job:
+            if any(gate.fingerprint not in outcome.artifacts for gate in one.step.after):
+                return False
             for name, source in one.step.inputs.items():
                 if source.fingerprint in own or source.fingerprint in outcome.artifacts:
                     continue

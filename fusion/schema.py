@@ -197,6 +197,20 @@ LOGPROB = _table(
     },
 )
 
+TRUST = _table(
+    "trust",
+    "reward gate",
+    {
+        "reward": pa.string(),
+        "gate": pa.string(),
+        "passed": pa.bool_(),  # null: there was nothing to measure it on
+        "measured": pa.float64(),
+        "limit": pa.float64(),
+        "detail": pa.string(),
+    },
+    null="passed measured",
+)
+
 DROP = _table("drop", "key", {"key": pa.string(), "reason": pa.string(), "kind": pa.string(), "detail": pa.string()})
 
 EVALUATION = _table(

@@ -103,6 +103,8 @@ class Step:
     """Cheap, and where bad input shows: nothing that is not early starts before every early step is done."""
     streams: frozenset[str] = frozenset()
     """Inputs read while they are still being written."""
+    after: tuple[Step, ...] = ()
+    """Steps that must be done before this one starts, though nothing of theirs is read: gates. No identity."""
     gang: str = ""
     """Steps of one gang run together in one call (they share an engine, or one stream); empty: alone."""
     placement: Placement = field(default_factory=Placement)

@@ -42,6 +42,7 @@ class ArmoRM(Reward):
     """
 
     uses_model: ClassVar[bool] = True
+    is_gated: ClassVar[bool] = True
 
     model: ModelRef = field(default_factory=ModelRef)
     precision: Precision = Precision.FLOAT32

@@ -45,6 +45,7 @@ class SequenceClassifier(Reward):
     """
 
     uses_model: ClassVar[bool] = True
+    is_gated: ClassVar[bool] = True
 
     model: ModelRef = field(default_factory=ModelRef)
     label: str = ""

@@ -21,7 +21,7 @@ from enum import StrEnum
 
 _END = r"\s*(?:[}\n]|,\s*(?:[\"'\n}]|$)|```|</s>|$)"
 _KEY = re.compile(r"answer\\?[\"'”]\s*:[ \t]*", re.IGNORECASE)
-_STRING = re.compile(rf"(?P<quote>\\?[\"'])(?P<body>(?:(?!(?P=quote){_END})(?:\\.|.))*)(?P=quote)", re.DOTALL)
+_STRING = re.compile(rf"(?P<quote>\\?[\"'])(?P<body>(?:(?!(?P=quote){_END})(?:\\.|.))*+)(?P=quote)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\"'\\/bfnrt]))")
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BOX_OR_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox|framebox)\s*\{)|(?<!\\)[{}]")

@@ -20,26 +20,10 @@ from fusion.errors import StepFailed
 from fusion.modelfiles import DEFAULT_CACHE
 from fusion.rewards.base import Candidate, Reward, Scorer
 from fusion.runtime import Runtime
-from fusion.schema import RESPONSE, Outcome, Table, hash_text
+from fusion.schema import RESPONSE, TRUST, Outcome, hash_text
 from fusion.step import Placement
 from fusion.trust import GATES, TrustConfig, demand, run_gates
 from fusion.work import Work
-
-TRUST = Table(
-    name="trust",
-    schema=pa.schema(
-        [
-            pa.field("reward", pa.string(), nullable=False),
-            pa.field("gate", pa.string(), nullable=False),
-            pa.field("passed", pa.bool_()),  # null: there was nothing to measure it on
-            pa.field("measured", pa.float64()),
-            pa.field("limit", pa.float64(), nullable=False),
-            pa.field("detail", pa.string(), nullable=False),
-        ]
-    ),
-    key=("reward", "gate"),
-    unit=("reward", "gate"),
-)
 
 
 @dataclass(kw_only=True)

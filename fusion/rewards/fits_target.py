@@ -1,0 +1,60 @@
+"""Fails answers that are too long once they are written in the target's own template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from fusion.errors import ConfigError
+from fusion.models import ModelRef, resolve
+from fusion.rewards.base import Candidate, Reward, Score, Scorer
+from fusion.schema import Outcome
+from fusion.step import Placement
+
+if TYPE_CHECKING:
+    from fusion.chat import Renderer
+
+
+@dataclass(kw_only=True)
+class FitsTarget(Reward):
+    """Pass or fail; value: tokens of prompt and answer under the target's tokenizer and template."""
+
+    is_verifier: ClassVar[bool] = True
+
+    model: ModelRef = field(default_factory=ModelRef)
+    max_length: int = 2048
+    """Tokens; FuseChat-3.0 trains at 2,048 (section 4.1)."""
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ConfigError(f"rewards.fits_target.max_length must be at least 1, got {self.max_length}")
+
+    def resolve(self) -> None:
+        resolve(self.model)
+
+    @contextmanager
+    def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
+        from fusion.chat import Renderer
+        from fusion.modelfiles import prepare
+
+        folder = prepare(self.model, Path(cache))
+        yield _LengthScorer(Renderer.load(folder, self.model.chat, self.model.trust_remote_code), self.max_length)
+
+
+class _LengthScorer:
+    def __init__(self, renderer: Renderer, max_length: int) -> None:
+        self._renderer = renderer
+        self._max_length = max_length
+
+    def score(self, candidates: Sequence[Candidate]) -> list[Score]:
+        return [self._score(candidate) for candidate in candidates]
+
+    def _score(self, candidate: Candidate) -> Score:
+        prompt = self._renderer.prompt_ids(candidate.messages, candidate.domain)
+        length = len(prompt) + len(self._renderer.response_ids(candidate.text))
+        if length <= self._max_length:
+            return Score(Outcome.PASS, float(length))
+        return Score(Outcome.FAIL, float(length), f"{length} tokens, over the {self._max_length} of training")
