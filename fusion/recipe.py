@@ -129,8 +129,13 @@ class Recipe:
         inputs = {"prompts": prompts} if checkpoint is None else {"prompts": prompts, "model": checkpoint}
         weights = config.model if checkpoint is None else checkpoint.fingerprint
         engine = "engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator})
-        more = _More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=self._placement("responses", name))
-        return self._step("responses", label, generate.run, config, RESPONSE, inputs, gang=engine, **more)
+        more = _More(
+            row_local=True,
+            by_content=PROMPTS_BY_CONTENT,
+            gang=engine,
+            placement=self._placement("responses", name),
+        )
+        return self._step("responses", label, generate.run, config, RESPONSE, inputs, **more)
 
     # -- rewards -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from fusion.errors import ConfigError
+from fusion.errors import ConfigError, EngineError
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.rewards.code_blocks import extract
 from fusion.rewards.code_reference import BadReference, code_reference
@@ -53,10 +53,18 @@ class CodeTests(Reward):
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
-        """One program at a time for each CPU of the placement."""
+        """One program at a time for each CPU of the placement.
+
+        A recipe that names domains is known to have programs, and refuses now where no sandbox can be made; any other
+        may meet none, and refuses at the first.
+
+        Raises:
+            ConfigError: no sandbox can be made here; nothing is run without one.
+        """
         with ExitStack() as stack:
             scorer = _CodeScorer(self, max(1, int(placement.cpus)), stack)
-            scorer.start()
+            if self.domains:
+                scorer.start()
             yield scorer
 
 
@@ -109,8 +117,10 @@ class _CodeScorer:
 
     def _sandbox(self) -> Sandbox:
         if not hasattr(self._local, "sandbox"):
-            sandbox = Sandbox(self._config.limits)
-            with self._lock:
-                self._local.sandbox = self._stack.enter_context(sandbox)
+            try:
+                with self._lock:
+                    self._local.sandbox = self._stack.enter_context(Sandbox(self._config.limits))
+            except EngineError as error:  # this machine's fault, which another process here would not mend
+                raise ConfigError(f"rewards.code_tests: {error}") from error
         mine: Sandbox = self._local.sandbox
         return mine

@@ -14,15 +14,15 @@ from fusion.planning.forecast import StepForecast, forecast
 from fusion.planning.table import forecast_table, short
 
 COMMIT = "c" * 40
+QUICKSTART = ["experiment=quickstart", "prompts.per_task=40"]
 LARGE = [
-    "experiment=quickstart",
     "cluster=one_gpu_node",
     "source=[qwen25_72b,llama31_70b]",
     "target=llama31_8b",
     "train.sft.global_batch_size=8",
     *(f"{model}.model.revision={COMMIT}" for model in ("sources.qwen25_72b", "sources.llama31_70b", "target")),
 ]
-"""The quickstart's questions to large models."""
+"""The quickstart's questions, asked of large models."""
 
 
 def forecasts(*overrides: str, assumptions: Assumptions | None = None) -> dict[str, StepForecast]:
@@ -32,7 +32,7 @@ def forecasts(*overrides: str, assumptions: Assumptions | None = None) -> dict[s
 
 @pytest.fixture(scope="module")
 def large() -> dict[str, StepForecast]:
-    return forecasts(*LARGE)
+    return forecasts(*QUICKSTART, *LARGE)
 
 
 def test_every_step_has_rows(large: dict[str, StepForecast]) -> None:
@@ -67,19 +67,19 @@ def test_a_model_is_fetched_once(large: dict[str, StepForecast]) -> None:
 
 
 def test_what_does_not_fit_says_what_would() -> None:
-    found = forecasts(*LARGE, "cluster.pools.responses.tensor_parallel=1", "cluster.pools.responses.gpus=1")
+    found = forecasts(*QUICKSTART, *LARGE, "cluster.pools.responses.tensor_parallel=1", "cluster.pools.responses.gpus=1")
     answers = found["responses/qwen25_72b"]
     assert not answers.fits
     assert answers.gpu_hours is None
     assert answers.note.endswith("do not fit in 72; tensor_parallel 2 does")
-    big = forecasts(*LARGE, "train.sft.max_length=32768")["checkpoint/sft"]
+    big = forecasts(*QUICKSTART, *LARGE, "train.sft.max_length=32768")["checkpoint/sft"]
     assert not big.fits
     assert "train.sft.execution: gradient_checkpointing: true" in big.note
 
 
 def test_a_measured_speed_wins(large: dict[str, StepForecast]) -> None:
     slow = Assumptions(tokens_per_s={"qwen25_72b": 100.0})
-    found = forecasts(*LARGE, assumptions=slow)["responses/qwen25_72b"]
+    found = forecasts(*QUICKSTART, *LARGE, assumptions=slow)["responses/qwen25_72b"]
     assert "100 tokens/s" in found.note
     assert (found.hours or 0) > 10 * (large["responses/qwen25_72b"].hours or 0)
 
@@ -87,7 +87,7 @@ def test_a_measured_speed_wins(large: dict[str, StepForecast]) -> None:
 def test_told_prompts_win_and_domains_may_be_left_out() -> None:
     told = Assumptions(prompts={"math": Domain(rows=10), "code": Domain(rows=3)})
     by_domain = "+sources.qwen25_72b.sampling.num_samples_by_domain={math: 0, code: 8}"
-    found = forecasts(*LARGE, by_domain, assumptions=told)
+    found = forecasts(*QUICKSTART, *LARGE, by_domain, assumptions=told)
     assert found["responses/qwen25_72b"].rows == 24
     assert found["responses/llama31_70b"].rows == 13 * 5
 
@@ -97,7 +97,7 @@ def test_unknown_prompts_are_said_to_be_unknown(tmp_path: Path) -> None:
     groups = ["prompts=jsonl", "reward=[answer]", "selection=best_worst_per_source", "objective=ln_dpo", "name=unknown"]
     held_out = ["prompts@evaluation.prompts=easy_reasoning_held_out", "evaluation.reward=answer"]
     rules = ["selection.rank_by=answer", f"prompts.path={tmp_path}/train.jsonl"]
-    found = forecasts(*LARGE[1:], *groups, *held_out, *rules)
+    found = forecasts(*LARGE, *groups, *held_out, *rules)
     assert found["responses/qwen25_72b"].rows is None
     assert found["responses/qwen25_72b"].gpu_hours is None
     assert "type planning.prompts.DOMAIN.rows=N" in found["checkpoint/sft"].note
@@ -105,14 +105,14 @@ def test_unknown_prompts_are_said_to_be_unknown(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_shape_is_said_to_have_none() -> None:
-    found = forecasts(*LARGE, "sources.qwen25_72b.model.shape=null")
+    found = forecasts(*QUICKSTART, *LARGE, "sources.qwen25_72b.model.shape=null")
     assert found["responses/qwen25_72b"].gpu_hours is None
     assert "hf://Qwen/Qwen2.5-72B-Instruct is not known" in found["responses/qwen25_72b"].note
     assert found["responses/llama31_70b"].gpu_hours
 
 
 def test_without_gpus_nothing_costs_any() -> None:
-    found = forecasts("experiment=quickstart")
+    found = forecasts(*QUICKSTART)
     assert sum(one.gpu_hours or 0 for one in found.values()) == 0
     assert all(one.memory_gib is None for one in found.values())
     assert found["responses/gemma3_270m"].tokens == 160 * (200 + 4 * 16)  # answers of at most 16 tokens

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fusion.config import composed, typed
-from fusion.errors import ConfigError, EngineError
+from fusion.errors import ConfigError
 from fusion.rewards.base import Scorer
 from fusion.rewards.code_tests import CodeTests
 from fusion.sandbox.launch import Limits
@@ -95,10 +95,22 @@ def test_other_domains_are_left_alone_when_domains_are_named() -> None:
     assert score.outcome == Outcome.NOT_APPLICABLE
 
 
-def test_no_sandbox_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_sandbox_can_be_made_named_domains_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(EngineError, match="apt-get install bubblewrap"), CodeTests().open("", Placement()):
+    refused = pytest.raises(ConfigError, match="apt-get install bubblewrap")
+    with refused, CodeTests(domains=["code"]).open("", Placement()):
         pass
+
+
+def test_answers_without_programs_need_no_sandbox_and_the_first_program_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file of mathematics is replayed on a machine without bubblewrap; nothing is ever run outside a sandbox."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with CodeTests().open("", Placement()) as scorer:
+        assert scorer.score([candidate("It is 72.", "72")])[0].outcome == Outcome.NOT_APPLICABLE
+        with pytest.raises(ConfigError, match="apt-get install bubblewrap"):
+            scorer.score([candidate("def double(n): return 2 * n", DOUBLE)])
 
 
 def test_negative_reruns_are_refused() -> None:

@@ -66,8 +66,17 @@ def test_opened_object_is_known() -> None:
 
 
 LOOPS = [
-    '"answer": "', "\\boxed{", "<answer>", "#### ", "answer is ", "\\boxed{1}, ", "{", '\\"answer\\": \\"', '"answer": {', "' ",
-]  # fmt: skip
+    '"answer": "',
+    "\\boxed{",
+    "<answer>",
+    "#### ",
+    "answer is ",
+    "\\boxed{1}, ",
+    "{",
+    '\\"answer\\": \\"',
+    '"answer": {',
+    "' ",
+]
 
 
 @pytest.mark.parametrize("piece", LOOPS)
