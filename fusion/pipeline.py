@@ -13,7 +13,8 @@ def fusechat3(config: Config) -> Recipe:
 
     Section 3.2: every source answers every prompt several times. Section 3.3: a reward model and verifiers judge; SFT
     takes the best answer over all sources, preference pairs the best against the worst answer of the same source.
-    Section 3.4: SFT, then (length-normalised) DPO with the SFT model as reference.
+    Section 3.4: SFT, then (length-normalised) DPO with the SFT model as reference. Section 4.1: the better of the last
+    two checkpoints.
     """
     recipe = Recipe(config)
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
@@ -22,7 +23,7 @@ def fusechat3(config: Config) -> Recipe:
 
     sft = recipe.train_sft(sft_rows)
     reference = recipe.reference_logprobs(pairs, sft) if recipe.objective.needs_reference else None
-    final = recipe.train_preference(pairs, sft, reference)
+    final = recipe.better_of(recipe.train_preference(pairs, sft, reference), held_out)
 
     engines = [name for name, source in config.sources.items() if source.model]
     models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(engines)

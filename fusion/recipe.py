@@ -32,6 +32,7 @@ from fusion.schema import (
     Table,
 )
 from fusion.stages import (
+    choose,
     compare,
     evaluate,
     existing,
@@ -229,8 +230,24 @@ class Recipe:
         inputs = {"pairs": pairs, "model": model}
         if reference_logprobs is not None:
             inputs["reference"] = reference_logprobs
+        label = "final" if config.train.choice.of_last == 1 else "candidates"
         placement = self._placement("checkpoint", "final")
-        return self._step("checkpoint", "final", train_preference.run, config, CHECKPOINT, inputs, placement=placement)
+        return self._step("checkpoint", label, train_preference.run, config, CHECKPOINT, inputs, placement=placement)
+
+    def better_of(self, trained: Step, held_out: Step) -> Step:
+        """The final model: what preference training made, or the best of the last checkpoints that it kept."""
+        choice = self.config.train.preference.choice
+        if choice.of_last == 1:
+            return trained
+        name, reward, inputs = self.target.name, self.evaluation.reward, {"prompts": held_out}
+        for i in range(1, choice.of_last + 1):
+            config = choose.TakeConfig(from_last=i)
+            one = self._step("checkpoint", f"candidate{i}", choose.take, config, CHECKPOINT, {"candidates": trained})
+            answers = self.answer(f"evaluation-candidate{i}", name, held_out, self.evaluation.sampling, one)
+            judged = self.judge(f"evaluation-candidate{i}", held_out, answers, [reward], f"candidate{i}")
+            inputs |= {f"candidate:{i}": one, f"responses:{i}": answers, f"rewards:{i}": judged[reward]}
+        decides = choose.ChooseConfig(choice=choice, reward=reward)
+        return self._step("checkpoint", "final", choose.run, decides, CHECKPOINT, inputs)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from fusion.report.record import RunRecord
 from fusion.report.terminal import results_table
 from fusion.run_folder import RunFolder, write_result
 from fusion.runner import Outcome
+from fusion.stages.choose import ChooseConfig, sentence
 
 
 def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -> dict[str, object]:
@@ -31,6 +32,8 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     run = RunFolder(folder, result)
     report = _write_report(run)
     if evaluation:
+        if "choice" in evaluation:
+            console.print(f"of the last checkpoints {evaluation['choice']}")
         scores, differences = _evaluation_tables(recipe, outcome)
         console.print(results_table(scores, differences, recipe.target.name))
     gate = evaluation.get("gate")
@@ -65,11 +68,22 @@ def _write_report(run: RunFolder) -> Path:
 
 
 def _evaluation(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
-    """`evaluation` (model -> domain -> score), `gain` and `gate` of result.json; empty where nothing was evaluated."""
+    """`evaluation` (model -> domain -> score), `gain`, `gate` and, of several checkpoints, `choice` of result.json;
+    empty where nothing was evaluated."""
     if "evaluation/scores" not in recipe.steps:
         return {}
     scores, differences = _evaluation_tables(recipe, outcome)
-    return result_entries(scores, differences, recipe.evaluation.gate)
+    return _choice(recipe, outcome) | result_entries(scores, differences, recipe.evaluation.gate)
+
+
+def _choice(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
+    """Which of the last checkpoints was taken, in words; empty where there was none to choose from."""
+    step = recipe.steps.get("checkpoint/final")
+    if step is None or not isinstance(step.config, ChooseConfig):
+        return {}
+    metrics = outcome.artifact(step).manifest["metrics"]
+    assert isinstance(metrics, Mapping)
+    return {"choice": sentence(metrics)}
 
 
 def _evaluation_tables(recipe: Recipe, outcome: Outcome) -> list[pa.Table]:

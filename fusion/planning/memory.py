@@ -120,7 +120,7 @@ def training_memory(shape: Shape, train: TrainingConfig, world_size: int, num_ro
 
 def trained_parameters(shape: Shape, train: TrainingConfig) -> int:
     """All weights, or those of the adapters: rank · (inputs + outputs) of each linear layer of the decoder."""
-    if train.lora is None:
+    if not train.lora.rank:
         return shape.parameters
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     sides = 2 * (shape.hidden + q) + 2 * (shape.hidden + kv) + 3 * (shape.hidden + shape.intermediate)

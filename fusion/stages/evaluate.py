@@ -48,13 +48,14 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
 def model_scores(work: Work) -> Mapping[str, ModelScores]:
     """Scores of every model of the config, by domain, on the same prompts in the same order."""
     assert isinstance(work.step.config, EvaluateConfig)
-    prompts = work.table_in("prompts").read(["domain"])
-    found: dict[str, ModelScores] = {}
-    for model in work.step.config.models:
-        responses, rewards = work.table_in(f"responses:{model}"), work.table_in(f"rewards:{model}")
-        dropped = [*responses.drops().column("key").to_pylist(), *rewards.drops().column("key").to_pylist()]
-        found[model] = domain_scores(prompts, rewards.read(["outcome"]), dropped)
-    return found
+    return {model: scores_of(work, model) for model in work.step.config.models}
+
+
+def scores_of(work: Work, model: str) -> ModelScores:
+    """Scores by domain from the inputs `responses:<model>` and `rewards:<model>`."""
+    responses, rewards = work.table_in(f"responses:{model}"), work.table_in(f"rewards:{model}")
+    dropped = [*responses.drops().column("key").to_pylist(), *rewards.drops().column("key").to_pylist()]
+    return domain_scores(work.table_in("prompts").read(["domain"]), rewards.read(["outcome"]), dropped)
 
 
 def commit(work: Work, rows: Sequence[Mapping[str, object]]) -> None:

@@ -72,6 +72,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
             end_of_turn_ids=renderer.end_of_turn_ids,
             use_gpu=work.step.placement.gpus > 0,
             trust_remote_code=trust,
+            choice=config.train.choice,
         )
         train(work, runtime, job, _with_references(work, config, rows), dropped)
 

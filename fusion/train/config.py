@@ -31,17 +31,17 @@ class Schedule(Choice):
 class Lora:
     """Low-rank adapters (arXiv 2106.09685) instead of full fine-tuning; merged into the weights at export."""
 
-    rank: int = 16
-    """Rank of the update."""
+    rank: int = 0
+    """Rank of the update, usually 8 to 64; 0: full fine-tuning."""
     alpha: float = 32.0
     """The update is scaled by alpha / rank; twice the rank is custom."""
     target_modules: list[str] = field(default_factory=lambda: ["all-linear"])
     """Names of modules that get an adapter; `all-linear` alone: every linear layer but the output head."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or not self.target_modules:
+        if self.rank < 0 or self.alpha <= 0 or not self.target_modules:
             raise ConfigError(
-                f"lora needs rank >= 1, alpha > 0 and target modules, got {self.rank}, {self.alpha}, "
+                f"lora needs rank >= 0, alpha > 0 and target modules, got {self.rank}, {self.alpha}, "
                 f"{self.target_modules}; lora.target_modules=[all-linear] adapts every linear layer"
             )
 
@@ -87,8 +87,8 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this norm."""
     dtype: Dtype = Dtype.BFLOAT16
-    lora: Lora | None = None
-    """null: full fine-tuning."""
+    lora: Lora = field(default_factory=Lora)
+    """`lora.rank=16` trains adapters alone."""
     seed: int = 42
     """Decides the order of the rows (with their keys) and the initial adapters."""
     execution: Execution = field(default_factory=Execution, metadata={"identity": False})
@@ -129,9 +129,48 @@ class SftConfig(TrainingConfig):
     """Supervised fine-tuning. FuseChat-3.0: 5e-6 for Llama-3.1-8B and 3.2, 2e-6 for Qwen-2.5-7B and Gemma-2-9B."""
 
 
+class ChooseBy(Choice):
+    """What the better checkpoint is better at; FuseChat-3.0 does not say."""
+
+    EVALUATION = "evaluation"
+    """`evaluation.reward` on `evaluation.prompts`, the mean over domains."""
+
+
+@dataclass(kw_only=True)
+class CheckpointChoice:
+    """The best of the last checkpoints instead of the last (FuseChat-3.0, section 4.1: the better of the last two)."""
+
+    every_steps: int = 100
+    """A checkpoint is a candidate every so many optimiser steps (FuseChat-3.0: 100)."""
+    of_last: int = 1
+    """How many candidates are compared (FuseChat-3.0: 2); 1: the last checkpoint is the model."""
+    by: ChooseBy = ChooseBy.EVALUATION
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 1 or self.of_last < 1:
+            raise ConfigError(
+                f"train.preference.choice: every_steps and of_last must be at least 1, got {self.every_steps} and "
+                f"{self.of_last}; of_last=1 keeps the last checkpoint"
+            )
+
+    def candidates(self, num_steps: int) -> tuple[int, ...]:
+        """Steps after which the weights are kept, in order: the last multiples of `every_steps`; where there are too
+        few, the last step too. None where there is nothing to choose.
+
+        Example: every 100 of 501 steps, the last two: (400, 500)
+        """
+        if self.of_last == 1:
+            return ()
+        kept = list(range(self.every_steps, num_steps + 1, self.every_steps))[-self.of_last :]
+        if len(kept) < self.of_last and num_steps not in kept:
+            kept.append(num_steps)
+        return tuple(kept)
+
+
 @dataclass(kw_only=True)
 class PreferenceConfig(TrainingConfig):
     """Preference training. FuseChat-3.0: 8e-7 for Llama-3.1-8B, 1e-6 for Llama-3.2, 3e-7 for Qwen, 5e-7 for Gemma."""
 
     learning_rate: float = 8e-7
     epochs: int = 1
+    choice: CheckpointChoice = field(default_factory=CheckpointChoice)

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from fusion.models import ModelRef
 from fusion.objectives.base import Objective
 from fusion.train.arguments import lora_config, training_arguments
 from fusion.train.batches import BatchPlan, plan_batches
-from fusion.train.config import TrainingConfig
+from fusion.train.config import CheckpointChoice, TrainingConfig
 from fusion.train.export import export
 from fusion.train.rows import read_rows
 from fusion.train.trainers import PlannedTrainer, trainer_class
@@ -60,6 +60,8 @@ class TrainJob:
     end_of_turn_ids: tuple[int, ...]
     use_gpu: bool
     trust_remote_code: bool = False
+    choice: CheckpointChoice = field(default_factory=CheckpointChoice)
+    """Several candidates are exported to `files`/step-400, `files`/step-500, ... instead of the last to `files`."""
 
     @property
     def folder(self) -> str:
@@ -79,24 +81,36 @@ class TrainJob:
             began = time.monotonic()
             model = self.model if isinstance(self.model, str) else str(prepare(self.model, Path(self.cache)))
             trainer, plan = self._trainer(model, workspace, world_size)
+            num_steps = len(plan.steps)
+            candidates = self.choice.candidates(num_steps)
+            if candidates:
+                trainer.keep = lambda step: self._export(trainer, model, step) if step in candidates else None
             start_s = time.monotonic() - began
             checkpoint = workspace.latest(world_size)
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            if trainer.state.global_step < len(plan.steps):
+            if trainer.state.global_step < num_steps:
                 return
-            weights = _gathered(trainer)
+            if not candidates:
+                self._export(trainer, model)
             if rank == 0:
-                export(
-                    trainer.model,
-                    weights,
-                    Path(self.files),
-                    base=model,
-                    config=self.config,
-                    tokenizer=trainer.processing_class,
-                    end_of_turn_ids=self.end_of_turn_ids,
-                )
-                workspace.finish(_result(trainer, plan, start_s, time.monotonic() - began))
+                told = {"candidates": list(candidates)} if candidates else {}
+                workspace.finish(_result(trainer, plan, start_s, time.monotonic() - began) | told)
             trainer.accelerator.wait_for_everyone()
+
+    def _export(self, trainer: PlannedTrainer, base: str, step: int | None = None) -> None:
+        """The model as it is now; called in every process. `step` None: it is the last, and the only one."""
+        weights = _gathered(trainer)
+        if trainer.args.process_index == 0:
+            export(
+                trainer.model,
+                weights,
+                Path(self.files) if step is None else Path(self.files) / candidate_name(step),
+                base=base,
+                config=self.config,
+                tokenizer=trainer.processing_class,
+                end_of_turn_ids=self.end_of_turn_ids,
+            )
+        trainer.accelerator.wait_for_everyone()
 
     def _trainer(self, model: str, workspace: Workspace, world_size: int) -> tuple[PlannedTrainer, BatchPlan]:
         from datasets import Dataset
@@ -118,7 +132,7 @@ class TrainJob:
             ),
             train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # TRL looks at one row; the plan
             processing_class=tokenizer,  # of rows replaces it
-            peft_config=lora_config(self.config.lora) if self.config.lora else None,
+            peft_config=lora_config(self.config.lora) if self.config.lora.rank else None,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.follow(rows, plan, workspace, self.config.execution)
@@ -133,6 +147,11 @@ class TrainJob:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
+
+
+def candidate_name(step: int) -> str:
+    """Folder of a candidate: the model after so many optimiser steps."""
+    return f"step-{step}"
 
 
 def _gathered(trainer: PlannedTrainer) -> dict[str, Tensor]:

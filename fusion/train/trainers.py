@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fusion.errors import StepFailed
@@ -41,6 +42,8 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         self._saved_step = 0
         self._step_began: float | None = None
         self.is_stopped = False
+        self.keep: Callable[[int], None] = lambda step: None
+        """Called in every process after each step, before the step may be one to resume from."""
 
     # -- data ----------------------------------------------------------------------------------------------------
 
@@ -138,6 +141,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
 
     def _maybe_log_save_evaluate(self, *args: object, **kwargs: object) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
+        self.keep(self.state.global_step)
         every, step = self.execution.save_every_steps, self.state.global_step
         is_due = self.is_stopped or (every > 0 and step % every == 0)
         if is_due and self._saved_step < step < self.state.max_steps:

@@ -154,3 +154,17 @@ def test_show_explain_diff_and_report_read_the_run(first: object, workspace: Pat
     (workspace / "runs" / "pico" / "report.html").unlink()
     assert call("report", "pico").strip().endswith("report.html")
     assert (workspace / "runs" / "pico" / "report.html").exists()
+
+
+def test_the_better_of_the_last_two_checkpoints_is_taken_and_said(first: object, workspace: Path) -> None:
+    done = fusion(workspace, "name=choice", "train.preference.choice={every_steps: 1, of_last: 2}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = {f"{step['kind']}/{step['label']}": step for step in result(workspace, "choice")["steps"]}  # type: ignore[attr-defined]
+    assert made["checkpoint/sft"]["status"] == "HIT"
+    assert "of the last checkpoints step " in done.stdout
+    models = workspace / "runs" / "choice" / "models"
+    weights = {
+        role: (models / role / "model.safetensors").read_bytes() for role in ("final", "candidate1", "candidate2")
+    }
+    assert weights["candidate1"] != weights["candidate2"]
+    assert weights["final"] in (weights["candidate1"], weights["candidate2"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusion.cli import main
+from fusion.config import composed, typed
 from tests.end_to_end.pico import make_workspace
 
 
@@ -143,3 +144,11 @@ def test_cfg_job_prints_the_composed_config(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "beta: 7" in text
     assert json.dumps("quickstart").strip('"') in text
+
+
+def test_adapters_and_the_choice_of_a_checkpoint_are_set_on_the_command_line() -> None:
+    """A section whose default is null cannot be reached by an override: OmegaConf fails without a word of it."""
+    tree = composed(["experiment=quickstart", "train.sft.lora.rank=8", "train.preference.choice={of_last: 2}"])
+    config = typed(tree)
+    assert config.train.sft.lora.rank == 8
+    assert config.train.preference.choice.candidates(250) == (100, 200)

@@ -67,7 +67,9 @@ def test_a_model_is_fetched_once(large: dict[str, StepForecast]) -> None:
 
 
 def test_what_does_not_fit_says_what_would() -> None:
-    found = forecasts(*QUICKSTART, *LARGE, "cluster.pools.responses.tensor_parallel=1", "cluster.pools.responses.gpus=1")
+    found = forecasts(
+        *QUICKSTART, *LARGE, "cluster.pools.responses.tensor_parallel=1", "cluster.pools.responses.gpus=1"
+    )
     answers = found["responses/qwen25_72b"]
     assert not answers.fits
     assert answers.gpu_hours is None

@@ -63,7 +63,7 @@ def make_job(
             epochs=epochs,
             learning_rate=learning_rate,
             dtype=Dtype.FLOAT32,
-            lora=lora,
+            lora=lora or Lora(),
             execution=Execution(**{"micro_batch_size": 4, "save_every_steps": 5} | execution),
         ),
         objective=objective,

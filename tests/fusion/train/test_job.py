@@ -16,7 +16,7 @@ import pytest
 
 from fusion.errors import StepFailed
 from fusion.objectives.ln_dpo import LnDpo
-from fusion.train.config import Execution, Lora
+from fusion.train.config import CheckpointChoice, Execution, Lora
 from fusion.train.job import TrainJob
 from fusion.train.workspace import Workspace
 from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job
@@ -106,6 +106,43 @@ def test_zero_stages_and_micro_batches_change_no_loss(tmp_path: Path, stage: int
     other = replace(other, config=replace(plain.config, execution=execution))
     other.run(0, 1)
     assert losses(other) == pytest.approx(losses(plain), abs=1e-4)
+
+
+def test_candidates_are_the_weights_after_their_steps_and_change_nothing(tmp_path: Path) -> None:
+    """21 steps; kept are 10 and 20. The model after 20 is what a job of the same rows leaves that is killed there."""
+    from safetensors.torch import load_file
+
+    plain = make_job(tmp_path / "plain")
+    plain.run(0, 1)
+    job = replace(elsewhere(plain, tmp_path / "kept"), choice=CheckpointChoice(every_steps=10, of_last=2))
+    process = start(job, tmp_path / "child")
+    wait_for_checkpoint(job, 15, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    job.run(0, 1)
+    assert losses(job) == losses(plain)
+    files = Path(job.files)
+    assert sorted(path.name for path in files.iterdir()) == ["step-10", "step-20"]
+    result = Workspace(Path(job.work)).result()
+    assert result is not None
+    assert result["candidates"] == [10, 20]
+    weights = [load_file(files / f"step-{step}" / "model.safetensors") for step in (10, 20)]
+    weights.append(load_file(Path(plain.files) / "model.safetensors"))
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert (weights[0][name] - weights[2][name]).abs().max() > (weights[1][name] - weights[2][name]).abs().max() > 0
+    assert json.loads((files / "step-10" / "generation_config.json").read_text())["eos_token_id"] == [2]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_candidates_with_adapters_are_merged_while_training_goes_on(tmp_path: Path, stage: int) -> None:
+    plain = make_job(tmp_path / "plain", lora=Lora(rank=4), zero_stage=stage)
+    plain.run(0, 1)
+    job = replace(elsewhere(plain, tmp_path / "kept"), choice=CheckpointChoice(every_steps=20, of_last=2))
+    job.run(0, 1)
+    assert losses(job) == pytest.approx(losses(plain), abs=1e-6)
+    assert sorted(path.name for path in Path(job.files).iterdir()) == ["step-20", "step-21"]
+    last = replace(job, files=str(Path(job.files) / "step-21"))
+    assert_same_outcome(last, plain, 1e-6)
 
 
 def test_a_finished_job_is_not_done_again(tmp_path: Path) -> None:
