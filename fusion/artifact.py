@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from fusion import location
 from fusion.errors import ArtifactError
-from fusion.schema import DROP, Reason, Table, key_string
+from fusion.schema import DROP, Reason, key_string
+from fusion.table import Table
 
 FAILED = frozenset({Reason.REQUEST_FAILED, Reason.SCORER_FAILED})
 """Reasons that are faults of a row rather than decisions about it; they count as failed, not as dropped."""

@@ -140,17 +140,15 @@ def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
 
 def plan_config(tree: DictConfig) -> int:
     """Print what a run would do."""
-    from rich.console import Console
-
     from fusion.config import typed
-    from fusion.console import plan_table
+    from fusion.console import plan_table, wide_console
     from fusion.pipeline import build
     from fusion.plan import Status, plan
     from fusion.planning.forecast import forecast
     from fusion.planning.table import forecast_table
     from fusion.revisions import PLAN_WAIT_S, notes, pin
 
-    console = Console()
+    console = wide_console()
     for note in notes(pin(tree, PLAN_WAIT_S)):
         console.print(note, soft_wrap=True)
     config = typed(tree)

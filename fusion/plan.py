@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from fusion import location
 from fusion.artifact import Artifact, open_artifact
 from fusion.fingerprint import differences
-from fusion.schema import Table
 from fusion.step import Step, topological
+from fusion.table import Table
 from fusion.tree import TreeArtifact, open_tree
 
 log = logging.getLogger(__name__)

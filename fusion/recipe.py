@@ -19,18 +19,7 @@ from fusion.models import ModelRef
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
 from fusion.runtime import Runtime
-from fusion.schema import (
-    COMPARISON,
-    EVALUATION,
-    LOGPROB,
-    PREFERENCE_PAIR,
-    PROMPT,
-    RESPONSE,
-    REWARD,
-    SFT_EXAMPLE,
-    TRUST,
-    Table,
-)
+from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
 from fusion.stages import (
     choose,
     compare,
@@ -47,6 +36,7 @@ from fusion.stages import (
     trust,
 )
 from fusion.step import CHECKPOINT, Placement, Step, Tree
+from fusion.table import Table
 from fusion.work import Work
 
 T = TypeVar("T")

@@ -21,19 +21,9 @@ from fusion.artifact import Artifact, open_artifact, write_json
 from fusion.errors import ArtifactError, ConfigError
 from fusion.plan import Planned
 from fusion.provenance import versions
-from fusion.schema import (
-    COMPARISON,
-    EVALUATION,
-    LOGPROB,
-    PREFERENCE_PAIR,
-    PROMPT,
-    RESPONSE,
-    REWARD,
-    SFT_EXAMPLE,
-    TRUST,
-    Table,
-)
+from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
 from fusion.step import Step
+from fusion.table import Table
 from fusion.tree import TreeArtifact, open_tree
 
 TABLES: dict[str, Table] = {

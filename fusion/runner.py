@@ -21,8 +21,8 @@ from fusion.errors import StepFailed
 from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
 from fusion.runtime import Lazy, Runtime
-from fusion.schema import Table
 from fusion.step import Capacity, Step
+from fusion.table import Table
 from fusion.tree import TreeArtifact, TreeWriter
 from fusion.work import Input, Work
 from fusion.writer import ArtifactWriter

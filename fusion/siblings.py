@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from fusion import location
 from fusion.artifact import PartFolder
 from fusion.errors import ArtifactError
-from fusion.schema import Table
+from fusion.table import Table
 
 
 class Siblings:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fusion.fingerprint import canonical, fingerprint
-from fusion.schema import Table
+from fusion.table import Table
 
 if TYPE_CHECKING:
     from fusion.runtime import Runtime

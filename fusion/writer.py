@@ -27,8 +27,8 @@ from fusion.artifact import (
     write_json,
 )
 from fusion.errors import ArtifactError
-from fusion.schema import Table
 from fusion.siblings import Siblings, guards_of, keys_of
+from fusion.table import Table
 
 RECORD_S = 5.0
 """Least time between two writings of expected.json."""

@@ -16,8 +16,8 @@ import pyarrow as pa
 from fusion.artifact import PartFolder, Receipt
 from fusion.errors import EngineError
 from fusion.runtime import Session
-from fusion.schema import Table
 from fusion.step import Placement
+from fusion.table import Table
 
 ROWS = Table("number", pa.schema([pa.field("number", pa.int64(), nullable=False)]), ("number",), ("number",))
 

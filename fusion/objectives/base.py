@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fusion.errors import ConfigError
-from fusion.schema import PREFERENCE_PAIR, Table
+from fusion.schema import PREFERENCE_PAIR
+from fusion.table import Table
 
 if TYPE_CHECKING:
     from torch import Tensor

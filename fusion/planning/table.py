@@ -22,7 +22,7 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
     table = Table(box=None, pad_edge=False, show_footer=True, caption_justify="left", caption_style="")
     left = [step for step in steps if step.fingerprint not in done]
     sums = {name: sum(getattr(step, name) or 0 for step in left) for name in ("tokens", "gpu_hours", "disk_gib")}
-    table.add_column("step", footer="left to do")
+    table.add_column("step", footer="left to do", overflow="fold")
     table.add_column("rows", justify="right")
     table.add_column("tokens", justify="right", footer=short(sums["tokens"]))
     table.add_column("GPU-hours", justify="right", footer=short(sums["gpu_hours"]))

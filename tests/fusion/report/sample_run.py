@@ -26,12 +26,12 @@ from fusion.schema import (
     SFT_EXAMPLE,
     Outcome,
     Reason,
-    Table,
     hash_text,
 )
 from fusion.siblings import keys_of
 from fusion.stages import compare, evaluate
 from fusion.step import Step
+from fusion.table import Table
 from fusion.tree import TreeArtifact, TreeWriter
 from fusion.work import Work
 from fusion.writer import ArtifactWriter

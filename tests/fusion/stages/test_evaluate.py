@@ -5,10 +5,11 @@ import pytest
 from fusion.artifact import Artifact, Receipt
 from fusion.errors import ConfigError
 from fusion.runtime import InProcess
-from fusion.schema import COMPARISON, EVALUATION, PROMPT, RESPONSE, REWARD, Outcome, Reason, Table
+from fusion.schema import COMPARISON, EVALUATION, PROMPT, RESPONSE, REWARD, Outcome, Reason
 from fusion.stages import compare, evaluate
 from fusion.stages.evaluate import EvaluateConfig
 from fusion.step import Step
+from fusion.table import Table
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
 

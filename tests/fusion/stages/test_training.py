@@ -13,12 +13,13 @@ from fusion.errors import StepFailed
 from fusion.models import ChatConfig, ModelRef, resolve
 from fusion.objectives.dpo import Dpo
 from fusion.runtime import Done, InProcess, Tasks, WorkerSpec
-from fusion.schema import LOGPROB, PREFERENCE_PAIR, SFT_EXAMPLE, Table
+from fusion.schema import LOGPROB, PREFERENCE_PAIR, SFT_EXAMPLE
 from fusion.stages import reference, train_preference, train_sft
 from fusion.stages.reference import ReferenceConfig
 from fusion.stages.train_preference import TrainPreferenceConfig
 from fusion.stages.train_sft import TrainSftConfig
 from fusion.step import CHECKPOINT, Placement, Step
+from fusion.table import Table
 from fusion.train.config import Dtype, Execution, PreferenceConfig, SftConfig
 from fusion.tree import TreeArtifact, TreeWriter
 from fusion.work import Input, Work

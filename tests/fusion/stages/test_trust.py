@@ -13,9 +13,10 @@ from fusion.artifact import Artifact, Receipt
 from fusion.errors import StepFailed
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.runtime import InProcess
-from fusion.schema import PROMPT, RESPONSE, REWARD, Outcome, Table, hash_text
+from fusion.schema import PROMPT, RESPONSE, REWARD, Outcome, hash_text
 from fusion.stages import trust
 from fusion.step import Placement, Step
+from fusion.table import Table
 from fusion.trust import GATES, TrustConfig
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
