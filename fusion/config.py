@@ -50,6 +50,8 @@ class SourceConfig:
     """Answers that exist, in place of `model`: those whose `source` is this source's name."""
     existing: Prompts | None = None
     """Answers that a data set of prompts brings (`columns.response`), in place of `model`."""
+    licence: str = field(default="", metadata={"identity": False})
+    """Terms of the model that gave stored or existing answers; a configured model's stand in `model.licence`."""
 
 
 @dataclass(kw_only=True)

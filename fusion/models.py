@@ -51,6 +51,9 @@ class ModelRef:
     revision: str = ""
     branch: str = field(default="", metadata={"identity": False})
     """Filled in: the branch or tag that stood for the revision."""
+    licence: str = field(default="", metadata={"identity": False})
+    """Identifier of its terms, as the hub spells it (apache-2.0, gemma, llama3.1); several joined by +; empty: not
+    stated, and cards say so."""
     trust_remote_code: bool = False
     chat: ChatConfig = field(default_factory=ChatConfig)
     shape: Shape | None = field(default=None, metadata={"identity": False})

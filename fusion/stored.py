@@ -76,6 +76,10 @@ class StoredResponses:
     columns: StoredColumns = field(default_factory=StoredColumns)
     digest: str = ""
     """sha256 of the file; filled in when the config is read. Given by hand, the file must match it."""
+    licence: str = field(default="", metadata={"identity": False})
+    """Terms of the file as a data set (mit, cc-by-4.0); empty: not stated, and cards say so."""
+    licences: dict[str, str] = field(default_factory=dict, metadata={"identity": False})
+    """Terms of the models that answered, by source: `replay.licences={gemma-2-9b-it: gemma}`."""
 
     def resolve(self) -> None:
         """Raises:

@@ -45,6 +45,9 @@ class Prompts(ABC):
     filters: Filters = field(default_factory=Filters, metadata={"absent_when": Filters()})
     """What is left out; each prompt that is becomes a DROP row with its reason."""
 
+    licence: str = field(default="", metadata={"identity": False})
+    """Identifier of the data set's terms (mit, cc-by-4.0); several joined by +; empty: not stated, and cards say so."""
+
     def __post_init__(self) -> None:
         if self.limit < 0:
             raise ConfigError(f"{type(self).__name__}.limit must be 0 (all) or more, got {self.limit}")

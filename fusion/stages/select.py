@@ -44,7 +44,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
     config: SelectConfig = works[0].step.config  # type: ignore[assignment]
     check(config)
     inputs = {name: works[0].table_in(name) for name in works[0].inputs}
-    prompts = _prompts(inputs)
+    prompts = prompt_frame(inputs)
     selected = select(scored_frame(inputs, config.sources, config.rewards), prompts, config.selection)
     texts = _Texts(inputs, config)
     for work in works:
@@ -86,10 +86,10 @@ def scored_frame(inputs: Mapping[str, Artifact], sources: Sequence[str], rewards
             named = scores.rename({"outcome": f"outcome:{reward}", "value": f"value:{reward}"})
             frame = frame.join(named, on=keys, how="left")
         frames.append(frame)
-    return pl.concat(frames).join(_prompts(inputs), on="prompt_id")
+    return pl.concat(frames).join(prompt_frame(inputs), on="prompt_id")
 
 
-def _prompts(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
+def prompt_frame(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.from_arrow(inputs["prompts"].read(["dataset", "domain"]))
