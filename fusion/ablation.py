@@ -50,7 +50,7 @@ class Remains:
     lost: float
     """Share of the prompts that trained with all sources and do not any more."""
     moved: int
-    """Prompts whose SFT answer another source gives now; each was this source's and is replaced."""
+    """Prompts that still train, but on another answer or pair."""
 
 
 def leave_one_out(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection, sources: Sequence[str]) -> list[Remains]:
@@ -103,7 +103,7 @@ def remains_table(rows: Sequence[Remains]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("without", "domain"):
         table.add_column(name)
-    for name in ("SFT rows", "pairs", "prompts", "lost", "answers replaced"):
+    for name in ("SFT rows", "pairs", "prompts", "lost", "other rows"):
         table.add_column(name, justify="right")
     for row in rows:
         if single and row.domain != ALL:
@@ -118,36 +118,34 @@ def remains_table(rows: Sequence[Remains]) -> Table:
 def _remains(
     without: str, rest: Selected, whole: Selected, prompts: pl.DataFrame, domains: Sequence[str]
 ) -> list[Remains]:
-    now, before = (_with_domain(one, prompts) for one in (rest, whole))
+    domain_of = prompts.select("prompt_id", "domain")
+    sft, pairs = rest.sft.join(domain_of, on="prompt_id"), rest.pairs.join(domain_of, on="prompt_id")
+    now = _rows_of(rest).join(domain_of, on="prompt_id")
+    before = _rows_of(whole).join(domain_of, on="prompt_id")
+    gone = before.join(now, on="prompt_id", how="anti")
+    changed = before.join(now, on="prompt_id", suffix="_now")
+    changed = changed.filter(changed["rows"] != changed["rows_now"])
     found = []
     for domain in domains:
-        sft, pairs, used = (_of(table, domain) for table in now)
-        old_sft, _, old_used = (_of(table, domain) for table in before)
-        gone = old_used.join(used, on="prompt_id", how="anti").height
-        theirs = old_sft.filter(old_sft["source"] == without)
+        num_sft, num_pairs, used, had, lost, moved = (
+            (table if domain == ALL else table.filter(table["domain"] == domain)).height
+            for table in (sft, pairs, now, before, gone, changed)
+        )
         found.append(
             Remains(
-                without,
-                domain,
-                sft=sft.height,
-                pairs=pairs.height,
-                prompts=used.height,
-                lost=gone / old_used.height if old_used.height else 0.0,
-                moved=theirs.join(sft, on="prompt_id", how="semi").height,
+                without, domain, sft=num_sft, pairs=num_pairs, prompts=used, lost=lost / had if had else 0.0, moved=moved
             )
         )
     return found
 
 
-def _with_domain(selected: Selected, prompts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """SFT rows, pairs, and the distinct prompts of both, each with its domain."""
+def _rows_of(selected: Selected) -> pl.DataFrame:
+    """prompt_id, rows: what a prompt trains on, as one text."""
     import polars as pl
 
-    used = pl.concat([selected.sft.select("prompt_id"), selected.pairs.select("prompt_id")]).unique()
-    domains = prompts.select("prompt_id", "domain")
-    sft, pairs, trained = (table.join(domains, on="prompt_id") for table in (selected.sft, selected.pairs, used))
-    return sft, pairs, trained
+    def text(*columns: str) -> pl.Expr:
+        return pl.concat_str([pl.lit("/".join(columns)), *columns], separator=" ").alias("row")
 
-
-def _of(table: pl.DataFrame, domain: str) -> pl.DataFrame:
-    return table if domain == ALL else table.filter(table["domain"] == domain)
+    pairs = selected.pairs.select("prompt_id", text("chosen_source", "chosen_index", "rejected_source", "rejected_index"))
+    sft = selected.sft.select("prompt_id", text("source", "sample_index"))
+    return pl.concat([sft, pairs]).group_by("prompt_id").agg(pl.col("row").sort().str.join("|").alias("rows"))

@@ -26,9 +26,12 @@ fusion: several strong, different language models into one compact model
 
   fusion run experiment=NAME [key=value ...]    do it; the same command again resumes, and does nothing when done
   fusion plan experiment=NAME [key=value ...]   what a run would do, step by step, before anything is spent
-  fusion show RUN [TABLE] [--where COLUMN=VALUE ...] [--limit N]
+  fusion show RUN [TABLE] [--source S] [--domain D] [--where 'margin>0.05' ...] [--sort COLUMN]
                                                 rows of a finished run: sft, pairs, prompts, responses, drops, ...
-  fusion explain RUN KEY                        everything about one prompt: candidates, scores, what was chosen and why
+  fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why
+  fusion ablate RUN                             what would be lost without each source, from the stored answers
+  fusion push RUN --to FOLDER|hf://datasets/OWNER/NAME
+                                                publish its data sets with a card: config, counts, licences, conflicts
   fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
   fusion report RUN                             write runs/RUN/report.html again
   fusion doctor                                 check this machine and say what to type
@@ -206,19 +209,31 @@ def _runtime(cluster: ClusterConfig) -> Runtime:
 
 
 def _show(arguments: list[str]) -> int:
-    from fusion.ledger import show
+    from fusion.ledger.show import show
 
     return show(arguments)
 
 
 def _explain(arguments: list[str]) -> int:
-    from fusion.ledger import explain
+    from fusion.ledger.explain import explain
 
     return explain(arguments)
 
 
+def _ablate(arguments: list[str]) -> int:
+    from fusion.ablation import ablate
+
+    return ablate(arguments)
+
+
+def _push(arguments: list[str]) -> int:
+    from fusion.publish.push import push
+
+    return push(arguments)
+
+
 def _diff(arguments: list[str]) -> int:
-    from fusion.ledger import diff
+    from fusion.ledger.diff import diff
 
     return diff(arguments)
 
@@ -240,6 +255,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "show": _show,
     "explain": _explain,
+    "ablate": _ablate,
+    "push": _push,
     "diff": _diff,
     "report": _report,
     "doctor": _doctor,

@@ -10,18 +10,25 @@ from fusion.report.record import HELD_OUT, RunRecord
 NO_ROWS = frozenset({"evaluation", "comparison"})
 """Kinds whose rows are summaries, not things that could be lost."""
 
+MANY_REWARDS = 8
+"""Above so many steps, rewards that lost no row are folded."""
+
 UNITS = {"prompts": "prompts", "responses": "samples", "rewards": "samples", "sft": "prompts", "pairs": "prompts"}
 
 
 def funnel(record: RunRecord) -> dict[str, list[dict[str, object]]] | None:
     """One entry a step that handles rows, `rows in = rows out + dropped + failed`: steps on the way to the model
-    (`made`) and steps of the evaluation (`measured`). None: no steps."""
+    (`made`), rewards that lost nothing where there are many of them (`judged`), and steps of the evaluation
+    (`measured`). None: no steps."""
     steps = [step for step in record.steps if step["kind"] not in NO_ROWS]
     if not steps:
         return None
-    found: dict[str, list[dict[str, object]]] = {"made": [], "measured": []}
+    found: dict[str, list[dict[str, object]]] = {"made": [], "judged": [], "measured": []}
+    num_judged = sum(step["kind"] == "rewards" for step in steps)
     for step in steps:
-        found["measured" if str(step["label"]).startswith(HELD_OUT) else "made"].append(_account(step))
+        is_quiet = step["kind"] == "rewards" and not lost_rows(step) and num_judged > MANY_REWARDS
+        part = "measured" if str(step["label"]).startswith(HELD_OUT) else "judged" if is_quiet else "made"
+        found[part].append(_account(step))
     return found
 
 

@@ -11,20 +11,27 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from fusion.report import accounts, distributions, examples, sources
+from fusion.errors import FusionError
+from fusion.report import accounts, distributions, examples, ingredients, sources
+from fusion.report.cleanliness import cleanliness
+from fusion.report.contribution import contribution
 from fusion.report.headline import headline
+from fusion.report.headroom import headroom
+from fusion.report.leaving_out import leaving_out
+from fusion.report.licences import conflicts
 from fusion.report.palette import Palette
 from fusion.report.record import RunRecord
 from fusion.report.redact import mask_values, redacted
 from fusion.report.results import results
 from fusion.report.samples import load
 from fusion.report.training import training
+from fusion.selecting import Selecting
 
 
 def build(record: RunRecord) -> str:
     """The whole page. A section appears when its data is there; a run that only replayed answers has no curves."""
     palette = Palette(sorted({*record.sources, *record.responses}))
-    samples = load(record)
+    samples = load(record, verdicts(record))
     page = environment(autoescape=True).get_template("report.html.jinja")
     return page.render(
         style=Markup(_read("report.css")),  # noqa: S704 our own file
@@ -33,6 +40,10 @@ def build(record: RunRecord) -> str:
         funnel=accounts.funnel(record),
         quality=sources.quality(samples, record.target),
         shares=sources.shares(record, palette),
+        contribution=contribution(record, palette),
+        headroom=headroom(record, samples),
+        leaving_out=leaving_out(record, palette),
+        cleanliness=cleanliness(record, palette),
         rewards=distributions.rewards(samples, palette),
         lengths=distributions.lengths(samples, palette),
         training=training(record),
@@ -41,9 +52,22 @@ def build(record: RunRecord) -> str:
         sft=examples.sft(record, palette),
         versions=_versions(record),
         models=list(record.models.values()),
+        licences=conflicts([*ingredients.models(record), *ingredients.data_sets(record)], ingredients.target(record)),
         config=redacted(record.config),
         palette=palette,
     )
+
+
+def verdicts(record: RunRecord) -> dict[str, list[str]]:
+    """Domain -> the verifiers by which its rule tells right from wrong; empty where the rule is not at hand."""
+    try:
+        selecting = Selecting.of(record.artifacts)
+    except FusionError:
+        return {}
+    if selecting is None:
+        return {}
+    rules = selecting.config.selection.parts(selecting.prompts["domain"].unique().to_list())
+    return {domain: names for domain, rule in rules.items() if (names := rule.verdict_by())}
 
 
 def environment(*, autoescape: bool) -> jinja2.Environment:

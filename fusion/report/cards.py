@@ -36,7 +36,7 @@ UNSTATED = "other"
 def model_card(record: RunRecord, role: str = "final") -> str:
     """README.md of `models/<role>`."""
     target = record.models.get(record.target)
-    stated = target.license if target else ""
+    stated = target.licence if target else ""
     front = {
         "license": stated or UNSTATED,
         "base_model": [target.hub_id] if target and target.hub_id else None,
@@ -71,7 +71,7 @@ def dataset_card(record: RunRecord, which: Dataset | str) -> str:
     if artifact is None:
         raise ConfigError(f"run {record.experiment} made no data set {which!r}; nothing to write a card for")
     number = artifact.read([COLUMNS[Dataset(which)]]).num_rows
-    licenses = sorted({model.license for model in record.models.values()})
+    licenses = sorted({model.licence for model in record.models.values()})
     front = {
         "license": licenses[0] if len(licenses) == 1 and licenses[0] else UNSTATED,
         "task_categories": ["text-generation"],

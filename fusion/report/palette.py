@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-NUM_COLOURS = 8
+NUM_COLOURS = 12
 ROLES = {"base": "--base", "sft": "--sft", "final": "--final"}
 
 

@@ -20,8 +20,8 @@ class ModelFacts:
     name: str
     uri: str
     revision: str
-    license: str
-    """Identifier that the Hugging Face Hub knows; empty: not stated in the config."""
+    licence: str
+    """Identifier that the Hugging Face Hub knows, several joined by +; empty: not stated in the config."""
 
     @property
     def hub_id(self) -> str:
@@ -51,6 +51,12 @@ class RunRecord:
     """By role: sft, final."""
     evaluation: Artifact | None = None
     comparison: Artifact | None = None
+    held_out_responses: Mapping[str, Artifact] = field(default_factory=dict)
+    """Answers to the evaluation prompts, by role (base, sft, final) or source."""
+    held_out_rewards: Mapping[tuple[str, str], Artifact] = field(default_factory=dict)
+    """By (role or source, reward)."""
+    artifacts: Mapping[str, Artifact | TreeArtifact] = field(default_factory=dict)
+    """All, by step name."""
 
     @classmethod
     def of(
@@ -65,7 +71,7 @@ class RunRecord:
             artifacts: by step name, e.g. `responses/gemma3_270m`, `rewards/gemma3_270m-answer`, `checkpoint/final`.
         """
         tables = {name: found for name, found in artifacts.items() if isinstance(found, Artifact)}
-        responses = _of_kind("responses", tables)
+        responses, held_out = _of_kind("responses", tables), _held_out("responses", tables)
         return cls(
             experiment=str(result.get("experiment", "")),
             config=config,
@@ -83,6 +89,9 @@ class RunRecord:
             },
             evaluation=tables.get("evaluation/scores"),
             comparison=tables.get("comparison/scores"),
+            held_out_responses=held_out,
+            held_out_rewards=_by_source(_held_out("rewards", tables), list(held_out)),
+            artifacts=artifacts,
         )
 
     @property
@@ -109,7 +118,11 @@ class RunRecord:
         entries: dict[str, object] = dict(sources) if isinstance(sources, dict) else {}
         if self.target:
             entries[self.target] = self.settings["target"]
-        return {name: _facts(name, entry) for name, entry in sorted(entries.items())}
+        replay = self.settings.get("replay")
+        given = replay.get("licences") if isinstance(replay, dict) else None
+        licences = given if isinstance(given, dict) else {}
+        names = sorted({*entries, *self.responses})
+        return {name: _facts(name, entries.get(name), str(licences.get(name) or "")) for name in names}
 
     @property
     def steps(self) -> list[Mapping[str, object]]:
@@ -123,6 +136,12 @@ def _of_kind(kind: str, tables: Mapping[str, Artifact]) -> dict[str, Artifact]:
     return {label: found for label, found in labels.items() if not label.startswith(f"{HELD_OUT}-")}
 
 
+def _held_out(kind: str, tables: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """Tables of the evaluation, by label without its prefix."""
+    start = f"{kind}/{HELD_OUT}-"
+    return {name.removeprefix(start): found for name, found in sorted(tables.items()) if name.startswith(start)}
+
+
 def _by_source(rewards: Mapping[str, Artifact], sources: list[str]) -> dict[tuple[str, str], Artifact]:
     found = {}
     for label, artifact in rewards.items():
@@ -133,7 +152,9 @@ def _by_source(rewards: Mapping[str, Artifact], sources: list[str]) -> dict[tupl
     return found
 
 
-def _facts(name: str, entry: object) -> ModelFacts:
-    model = entry.get("model") if isinstance(entry, dict) else None
+def _facts(name: str, entry: object, licence: str) -> ModelFacts:
+    source = entry if isinstance(entry, dict) else {}
+    model = source.get("model")
     known = model if isinstance(model, dict) else {}
-    return ModelFacts(name, *(str(known.get(key) or "") for key in ("uri", "revision", "license")))
+    stated = str(known.get("licence") or source.get("licence") or licence)
+    return ModelFacts(name, str(known.get("uri") or ""), str(known.get("revision") or ""), stated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ Codes = npt.NDArray[np.int64]
 class Samples:
     """Columns over all samples of all sources; codes are indices into names.
 
-    A sample passed when some verifier says pass and none says fail.
+    Whether a sample passed is the selection rule's own verdict (see `load`).
     """
 
     sources: Sequence[str]
@@ -58,12 +59,21 @@ class Samples:
         return len(solved) / len(np.unique(self.prompt_codes[mask]))
 
 
-def load(record: RunRecord) -> Samples | None:
-    """None: the run has no responses, or no prompts to tell their domains."""
+CLEANERS = frozenset(["clean_text", "fits_target"])
+"""Verifiers that say whether an answer may be used at all; they do not tell right from wrong."""
+
+
+def load(record: RunRecord, verdict_by: Mapping[str, Sequence[str]] = MappingProxyType({})) -> Samples | None:
+    """None: the run has no responses, or no prompts to tell their domains.
+
+    Args:
+        verdict_by: domain -> the verifiers that decide there, in order: the first that applies to an answer. In other
+            domains an answer passed if some verifier says pass and none says fail.
+    """
     if record.prompts is None or not record.responses:
         return None
     domains = record.prompts.read(["domain"])
-    tables = [_of_source(record, source, domains) for source in sorted(record.responses)]
+    tables = [_of_source(record, source, domains, verdict_by) for source in sorted(record.responses)]
     merged = pa.concat_tables(tables, promote_options="default")
     source_codes, sources = _codes(merged, "source")
     domain_codes, names = _codes(merged, "domain")
@@ -83,31 +93,49 @@ def load(record: RunRecord) -> Samples | None:
     )
 
 
-def _of_source(record: RunRecord, source: str, domains: pa.Table) -> pa.Table:
+def _of_source(
+    record: RunRecord, source: str, domains: pa.Table, verdict_by: Mapping[str, Sequence[str]]
+) -> pa.Table:
     table = record.responses[source].read(["num_tokens", "finish_reason"])
     table = table.set_column(table.column_names.index("source"), "source", pa.array([source] * table.num_rows))
     table = table.join(domains, "prompt_id", join_type="inner")
-    passed, failed = np.zeros(table.num_rows, bool), np.zeros(table.num_rows, bool)
+    verifiers: list[str] = []
     for (owner, reward), artifact in sorted(record.rewards.items()):
         if owner != source:
             continue
         scores = artifact.read(["outcome", "value"]).drop_columns("source")
         table = table.join(scores, ["prompt_id", "sample_index"], join_type="left outer")
-        table = table.sort_by([("prompt_id", "ascending"), ("sample_index", "ascending")])
-        outcomes = table.column("outcome").to_numpy()
-        is_verifier = bool(np.isin(outcomes, [Outcome.PASS, Outcome.FAIL]).any())
-        if is_verifier:
-            aligned = {"passed": outcomes == Outcome.PASS, "failed": outcomes == Outcome.FAIL}
-            for name, flags in aligned.items():
-                table = table.append_column(f"{name} {reward}", pa.array(flags))
-        else:
-            table = table.append_column(f"value {reward}", table.column("value"))
-        table = table.drop_columns(["outcome", "value"])
-    for name in [name for name in table.column_names if name.startswith(("passed ", "failed "))]:
-        target = passed if name.startswith("passed ") else failed
-        target |= table.column(name).to_numpy()
-        table = table.drop_columns(name)
+        is_verifier = bool(np.isin(scores.column("outcome").to_numpy(), [Outcome.PASS, Outcome.FAIL]).any())
+        kept, dropped = ("outcome", "value") if is_verifier else ("value", "outcome")
+        table = table.drop_columns(dropped).rename_columns({kept: f"{kept} {reward}"})
+        verifiers += [reward] if is_verifier else []
+    outcomes = {name: table.column(f"outcome {name}").to_numpy() for name in verifiers}
+    passed, failed = _verdicts(outcomes, table.column("domain").to_numpy(), verdict_by)
+    table = table.drop_columns([f"outcome {name}" for name in verifiers])
     return table.append_column("passed", pa.array(passed)).append_column("failed", pa.array(failed))
+
+
+def _verdicts(
+    outcomes: Mapping[str, npt.NDArray[np.object_]],
+    domains: npt.NDArray[np.object_],
+    verdict_by: Mapping[str, Sequence[str]],
+) -> tuple[Bools, Bools]:
+    """Which samples passed and which failed; neither: undecided."""
+    passed, failed = np.zeros(len(domains), bool), np.zeros(len(domains), bool)
+    for name, said in outcomes.items():
+        if name not in CLEANERS:
+            passed |= said == Outcome.PASS
+            failed |= said == Outcome.FAIL
+    for domain, names in verdict_by.items():
+        inside = domains == domain
+        known = [outcomes[name] for name in names if name in outcomes]
+        for said in reversed(known):
+            applies = inside & np.isin(said, [one for one in Outcome if one is not Outcome.NOT_APPLICABLE])
+            passed[applies], failed[applies] = said[applies] == Outcome.PASS, said[applies] == Outcome.FAIL
+        if known:
+            silent = inside & np.all([said == Outcome.NOT_APPLICABLE for said in known], axis=0)
+            passed[silent], failed[silent] = False, False
+    return passed, failed
 
 
 def _codes(table: pa.Table, name: str) -> tuple[Codes, list[str]]:

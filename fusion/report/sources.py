@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,14 @@ def quality(samples: Samples | None, target: str) -> dict[str, object] | None:
         for source in samples.sources
         if not samples.decided[samples.of(source)].all()
     ]
-    return {"sources": samples.sources, "rows": rows, "has_target": target in samples.sources, "undecided": undecided}
+    has_several = any(row["ones"] != row["bests"] for row in rows)
+    return {
+        "sources": samples.sources,
+        "rows": [row | {"cells": [*row["ones"], *(row["bests"] if has_several else []), row["oracle"]]} for row in rows],
+        "has_several": has_several,
+        "has_target": target in samples.sources,
+        "undecided": undecided,
+    }
 
 
 def shares(record: RunRecord, palette: Palette) -> dict[str, object] | None:
@@ -63,7 +71,7 @@ def _share_row(name: str, domains: Sequence[str], columns: Sequence[Counted], pa
     return {"domain": name, "bars": [_stack(counted, domains, palette) for _, counted in columns]}
 
 
-def _quality_row(samples: Samples, domain: str, mask: Bools, target: str) -> dict[str, object]:
+def _quality_row(samples: Samples, domain: str, mask: Bools, target: str) -> dict[str, Any]:
     ones = [samples.pass_rate(mask & samples.of(source)) for source in samples.sources]
     bests = [samples.any_pass_rate(mask & samples.of(source)) for source in samples.sources]
     oracle = samples.any_pass_rate(mask)

@@ -149,6 +149,10 @@ class Selection(ABC):
         """
         return dict.fromkeys(domains, self)
 
+    def verdict_by(self) -> list[str]:
+        """Names of the verifiers that tell right from wrong, in order: the first that applies to an answer decides."""
+        return []
+
     def rewards(self) -> set[str]:
         """Names of the rewards the rule reads."""
         return {self.rank_by, *self.clean_by} - {""}

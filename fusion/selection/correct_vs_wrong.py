@@ -36,6 +36,9 @@ class CorrectVsWrong(Selection):
             return super().rank()
         return (self._verdict() == Outcome.PASS.value).fill_null(value=False).cast(pl.Float32)
 
+    def verdict_by(self) -> list[str]:
+        return list(self.correct_by)
+
     def rewards(self) -> set[str]:
         return super().rewards() | set(self.correct_by)
 

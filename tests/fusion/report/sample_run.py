@@ -63,19 +63,19 @@ target:
   model:
     uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct
     revision: 12fd25f77366fa6b3b4b768ec3050bf629380bac
-    license: apache-2.0
+    licence: apache-2.0
 sources:
   gemma3_270m:
     model:
       uri: hf://google/gemma-3-270m
       revision: 9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1
-      license: gemma
+      licence: gemma
     sampling: {{temperature: 0.8, max_new_tokens: 48}}
   smollm2_135m:
     model:
       uri: hf://HuggingFaceTB/SmolLM2-135M-Instruct
       revision: 12fd25f77366fa6b3b4b768ec3050bf629380bac
-      license: apache-2.0
+      licence: apache-2.0
 store:
   hf_token: {SECRET}
   url: https://user:hunter2secret@store.example/bucket

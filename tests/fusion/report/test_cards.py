@@ -26,7 +26,7 @@ def test_the_model_card_says_what_was_measured(record):
 
 
 def test_a_missing_licence_is_said_not_guessed(record):
-    card = model_card(dataclasses.replace(record, config=CONFIG.replace("license: apache-2.0", "license: ''")))
+    card = model_card(dataclasses.replace(record, config=CONFIG.replace("licence: apache-2.0", "licence: ''")))
     assert front(card)["license"] == "other"
     assert "State it before you publish" in card
 

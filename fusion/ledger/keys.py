@@ -1,0 +1,115 @@
+"""From what a person types to one prompt: its id or the first characters, a row's key, or the id its file gave it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from fusion.errors import ConfigError, FusionError
+from fusion.ledger.tables import RunTables
+from fusion.prompts.columns import Columns, to_prompt
+from fusion.prompts.rows import file_rows
+from fusion.schema import prompt_id
+
+GIVEN_IDS = ("prompt_id", "id", "uuid", "question_id", "task_id")
+"""Columns in which files commonly give a row a name of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A prompt of a run: in its prompts, or dropped on the way in."""
+
+    tables: RunTables
+    prompt_id: str
+    """Empty: only a drop is known."""
+    drop: Mapping[str, object] | None = None
+    """The DROP row of a prompt that was not let in."""
+
+
+def find(runs: str, run: str | None, key: str) -> Found:
+    """The prompt that `key` names, in one run or else in the newest run that has it.
+
+    Args:
+        key: a prompt_id or its first characters, a row's key (`<prompt_id>/0`), the name of a row in its file
+            (`answers.jsonl:17`), or the id that the file gave it.
+
+    Raises:
+        ConfigError: no prompt or several are meant.
+    """
+    names = [run] if run is not None else newest(runs)
+    for name in names:
+        try:
+            tables = RunTables.open(runs, name)
+        except FusionError:
+            if run is not None:
+                raise
+            continue  # of another store, or damaged; asked for by name it says so
+        if (found := in_run(tables, key)) is not None:
+            return found
+    where = f"run {run}" if run is not None else f"the runs in {runs}/ ({', '.join(names) or 'none'})"
+    raise ConfigError(f"no prompt of {where} has the key {key!r}; `fusion show {run or 'RUN'} sft` lists keys")
+
+
+def newest(runs: str) -> list[str]:
+    """Names of finished runs, the one that ended last first."""
+    results = sorted(Path(runs).glob("*/result.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent.name for path in results]
+
+
+def in_run(tables: RunTables, key: str) -> Found | None:
+    """As `find`, in one run. None: it has no such prompt.
+
+    Raises:
+        ConfigError: several prompts begin with the key.
+    """
+    if key.strip():
+        ids = tables.domains()
+        for start in dict.fromkeys([key, key.split("/")[0]]):
+            matching = sorted(one for one in ids if one.startswith(start))
+            if len(matching) > 1:
+                raise ConfigError(f"{len(matching)} prompts begin with {start!r}: {', '.join(matching[:5])}; type more")
+            if matching:
+                return Found(tables, matching[0])
+        for name, prompt in _given(tables, key):
+            if prompt in ids:
+                return Found(tables, prompt)
+            return _dropped(tables, name) or Found(tables, "", {"key": name, "reason": "unknown"})
+    return _dropped(tables, key)
+
+
+def _dropped(tables: RunTables, name: str) -> Found | None:
+    for step in tables.tables:
+        if step.startswith("prompts/"):
+            drops = tables.tables[step].drops()
+            rows = drops.filter(pc.equal(drops["key"], name)).to_pylist()
+            if rows:
+                return Found(tables, "", rows[0])
+    return None
+
+
+def _given(tables: RunTables, key: str) -> Iterator[tuple[str, str]]:
+    """(name of the row, prompt_id) of rows that their file calls `key`, as far as the run's files are at hand."""
+    from omegaconf import OmegaConf
+
+    tree = OmegaConf.to_container(OmegaConf.create(tables.run.config_text))
+    assert isinstance(tree, dict)
+    for section in (tree.get("replay"), tree.get("prompts")):
+        path = Path(str(section.get("path") or "")) if isinstance(section, dict) else Path()
+        if not isinstance(section, dict) or not path.is_file():
+            continue
+        known = set(Columns.__dataclass_fields__)
+        names = {name: value for name, value in (section.get("columns") or {}).items() if name in known}
+        columns = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Columns), names))
+        assert isinstance(columns, Columns)
+        for name, row in file_rows(path):
+            if name == key or (isinstance(row, Mapping) and any(_text(row.get(one)) == key for one in GIVEN_IDS)):
+                prompt = to_prompt(row, name, columns, "")
+                yield name, prompt_id(prompt.messages, prompt.reference)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None if value is None else json.dumps(value)
