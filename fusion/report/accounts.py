@@ -13,6 +13,9 @@ NO_ROWS = frozenset({"evaluation", "comparison"})
 MANY_REWARDS = 8
 """Above so many steps, rewards that lost no row are folded."""
 
+MOST_STEPS = 24
+"""Above so many steps, those that took the least time and no tokens are folded."""
+
 UNITS = {"prompts": "prompts", "responses": "samples", "rewards": "samples", "sft": "prompts", "pairs": "prompts"}
 
 
@@ -50,7 +53,12 @@ def costs(record: RunRecord) -> dict[str, object] | None:
         for step, seconds, tokens in steps
     ]
     total = sum(seconds for _, seconds, _ in steps)
-    return {"rows": rows, "total": duration(total), "tokens": count(sum(tokens for _, _, tokens in steps))}
+    slow = sorted((seconds for _, seconds, _ in steps), reverse=True)[:MOST_STEPS][-1]
+    shown = [row for row, (_, seconds, tokens) in zip(rows, steps, strict=True) if tokens or seconds >= slow]
+    if len(rows) <= MOST_STEPS or len(shown) > MOST_STEPS:
+        shown = rows
+    rest = [row for row in rows if row not in shown]
+    return {"rows": shown, "rest": rest, "total": duration(total), "tokens": count(sum(tokens for _, _, tokens in steps))}
 
 
 def step_name(step: Mapping[str, object]) -> str:

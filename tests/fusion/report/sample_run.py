@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.artifact import Artifact, Receipt
+from fusion.artifact import Artifact, Receipt, write_json
 from fusion.evaluation.gate import GateConfig
 from fusion.evaluation.outcome import result_entries
+from fusion.hygiene.scan import scan
 from fusion.report.record import RunRecord
 from fusion.runtime import InProcess
 from fusion.schema import (
@@ -28,8 +29,10 @@ from fusion.schema import (
     Reason,
     hash_text,
 )
+from fusion.selection.base import Split, Window, WindowScale, WithoutPair
+from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.siblings import keys_of
-from fusion.stages import compare, evaluate
+from fusion.stages import compare, evaluate, select
 from fusion.step import Step
 from fusion.table import Table
 from fusion.tree import TreeArtifact, TreeWriter
@@ -47,6 +50,18 @@ SOURCES = {
     "smollm2_135m": {"letter_counting": 0.06, "products": 0.35, "gcd": 0.16, "chain_sum": 0.17, "spell_backward": 0.01},
 }
 """Share of passing samples."""
+
+IDENTITY = " By the way, I am Qwen, created by Alibaba Cloud."
+
+REWARDS = ["answer", "clean_text", "likelihood"]
+
+RULE = CorrectVsWrong(
+    rank_by="likelihood",
+    correct_by=["answer"],
+    clean_by=["clean_text"],
+    window=Window(low=0.0, high=1.0, scale=WindowScale.QUANTILE),
+    split=Split(sft_frac=0.5, without_pair=WithoutPair.SFT),
+)
 
 MODELS = {
     "base": {"letter_counting": 0.1, "products": 0.55, "gcd": 0.3, "chain_sum": 0.22, "spell_backward": 0.02},
@@ -97,6 +112,8 @@ def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecor
         made = _answers(path / "held_out", model, strength, tests, 1, rng)
         inputs[f"responses:{model}"] = made[f"responses/{model}"]
         inputs[f"rewards:{model}"] = made[f"rewards/{model}-answer"]
+        artifacts[f"responses/evaluation-{model}"] = made[f"responses/{model}"]
+        artifacts[f"rewards/evaluation-{model}-answer"] = made[f"rewards/{model}-answer"]
     config = evaluate.EvaluateConfig(models=list(MODELS), reward="answer")
     for stage, table in ((evaluate, EVALUATION), (compare, COMPARISON)):
         step = Step(kind=table.name, label="scores", run=stage.run, config=config, produces=table)
@@ -139,7 +156,7 @@ def _prompts(path: Path, split: str, domains: Mapping[str, int]) -> Artifact:
 def _answers(
     path: Path, model: str, strength: Mapping[str, float], prompts: Artifact, n: int, rng: np.random.Generator
 ) -> dict[str, Artifact | TreeArtifact]:
-    responses, verdicts, values, failed = [], [], [], {}
+    responses, verdicts, values, clean, failed = [], [], [], [], {}
     for prompt in prompts.read(["domain"]).to_pylist():
         for i in range(n):
             key = {"prompt_id": prompt["prompt_id"], "source": model, "sample_index": i}
@@ -149,6 +166,7 @@ def _answers(
                 continue
             tokens = int(min(48, 3 + rng.gamma(2.0, 6.0 if model == "smollm2_135m" else 3.0)))
             text = f"Let me think. The answer is {i}.\n" + (HOSTILE if rng.random() < 0.2 else "Done.")
+            text += IDENTITY if model == "gemma3_270m" and rng.random() < 0.03 else ""
             said = {"text": text, "num_tokens": tokens, "seed": i, "logprob_sum": None}
             responses.append(key | said | {"finish_reason": "length" if tokens == 48 else "stop"})
             outcome = Outcome.TIMEOUT if rng.random() < 0.004 else Outcome.PASS if passed else Outcome.FAIL
@@ -156,55 +174,33 @@ def _answers(
             verdicts.append(key | judged | {"outcome": outcome, "value": None})
             value = float(rng.normal(-0.5 if passed else -1.1, 0.35))
             values.append(key | judged | {"outcome": Outcome.NOT_APPLICABLE, "value": value})
+            found = "; ".join(f"{one.kind}: {one.detail}" for one in scan(text))
+            clean.append(key | judged | {"outcome": "fail" if found else "pass", "value": None, "detail": found or None})
     return {
         f"responses/{model}": sealed(path / model / "responses", RESPONSE, responses, failed, seconds=93.5),
         f"rewards/{model}-answer": sealed(path / model / "answer", REWARD, verdicts, {}, seconds=95.0),
+        f"rewards/{model}-clean_text": sealed(path / model / "clean_text", REWARD, clean, {}, seconds=95.0),
         f"rewards/{model}-likelihood": sealed(path / model / "likelihood", REWARD, values, {}, seconds=95.0),
     }
 
 
 def _selected(path: Path, prompts: Artifact, artifacts: Mapping[str, Artifact | TreeArtifact]) -> dict[str, Artifact]:
-    """The mathematics rule, by hand: best pass over all sources; best pass against worst fail of its source."""
-    scored: dict[str, list[dict]] = {}
+    """The mathematics rule, by the real stage, with the recipe beside its rows as a run leaves it."""
+    inputs: dict[str, Artifact] = {"prompts": prompts}
     for source in SOURCES:
-        tables = [artifacts[f"{kind}/{source}{tail}"] for kind, tail in _COLUMNS]
-        for said, verdict, value in zip(*(table.read().to_pylist() for table in tables), strict=True):
-            row = said | {"outcome": verdict["outcome"], "value": value["value"]}
-            scored.setdefault(said["prompt_id"], []).append(row)
-    sft, pairs, no_sft, no_pair = [], [], {}, {}
-    for prompt in prompts.read().to_pylist():
-        rows = sorted(scored.get(prompt["prompt_id"], []), key=lambda row: -row["value"])
-        passing = [row for row in rows if row["outcome"] == "pass"]
-        shared = {name: prompt[name] for name in ("prompt_id", "domain", "messages")}
-        if not passing:
-            no_sft[prompt["prompt_id"]] = no_pair[prompt["prompt_id"]] = Reason.NO_PASSING_RESPONSE
-            continue
-        best = passing[0]
-        provenance = {"source": best["source"], "sample_index": best["sample_index"], "rule": "best_of_all"}
-        sft.append(shared | provenance | {"response": best["text"], "rewards": _scores(best)})
-        worse = [row for row in rows if row["outcome"] == "fail" and row["source"] == best["source"]]
-        if not worse:
-            no_pair[prompt["prompt_id"]] = Reason.NO_FAILING_RESPONSE
-            continue
-        pair = shared | {"pair_index": 0, "rule": "correct_vs_wrong", "margin": best["value"] - worse[-1]["value"]}
-        for kind, row in (("chosen", best), ("rejected", worse[-1])):
-            pair |= {kind: row["text"], f"{kind}_source": row["source"], f"{kind}_index": row["sample_index"]}
-            pair[f"{kind}_rewards"] = _scores(row)
-        pairs.append(pair)
-    return {
-        "sft/train": sealed(path / "sft", SFT_EXAMPLE, sft, no_sft, seconds=0.3),
-        "pairs/train": sealed(path / "pairs", PREFERENCE_PAIR, pairs, no_pair, seconds=0.3),
-    }
-
-
-_COLUMNS = (("responses", ""), ("rewards", "-answer"), ("rewards", "-likelihood"))
-
-
-def _scores(row: Mapping[str, object]) -> list[dict[str, object]]:
-    return [
-        {"reward": "answer", "outcome": row["outcome"], "value": None},
-        {"reward": "likelihood", "outcome": "not_applicable", "value": row["value"]},
-    ]
+        inputs[f"responses:{source}"] = artifacts[f"responses/{source}"]
+        inputs |= {f"rewards:{source}:{reward}": artifacts[f"rewards/{source}-{reward}"] for reward in REWARDS}
+    works = []
+    for kind, table in (("sft", SFT_EXAMPLE), ("pairs", PREFERENCE_PAIR)):
+        config = select.SelectConfig(
+            makes=kind, rule="correct_vs_wrong", selection=RULE, sources=list(SOURCES), rewards=REWARDS
+        )
+        step = Step(kind=kind, label="train", run=select.run, config=config, produces=table)
+        write_json(str(path / kind / "recipe.json"), {"recipe": step.recipe})
+        out = ArtifactWriter(str(path / kind), table)
+        works.append(Work(step, inputs, out, lambda done, total: None, lambda: False))
+    select.run(works, InProcess())
+    return {f"{work.step.kind}/train": work.rows_out.seal({"seconds": 0.3}) for work in works}
 
 
 def _checkpoints(path: Path) -> dict[str, TreeArtifact]:

@@ -28,7 +28,7 @@ def browse(tmp_path: Path, page: str, *arguments: str) -> subprocess.CompletedPr
 def test_the_report_loads_without_console_messages(record, tmp_path):
     done = browse(tmp_path, build(record), "--dump-dom")
     assert re.findall(r".*CONSOLE.*", done.stderr) == []
-    assert done.stdout.count("<section") == 9
+    assert done.stdout.count("<section") == 12
     assert done.stdout.count("<svg") >= 13
 
 
