@@ -76,7 +76,7 @@ def dataset_card(record: RunRecord, which: Dataset | str) -> str:
         "license": licenses[0] if len(licenses) == 1 and licenses[0] else UNSTATED,
         "task_categories": ["text-generation"],
         "tags": ["fusion", "preference" if which == Dataset.PAIRS else "sft", "synthetic"],
-        "size_categories": [_size(number)],
+        "size_categories": [size_category(number)],
         "configs": [{"config_name": "default", "data_files": "*.parquet"}],
     }
     drops = [lost_rows(step) for step in record.steps if step_name(step) == f"{Dataset(which)}/train"]
@@ -148,7 +148,8 @@ def _counted(artifact: Artifact, column: str) -> list[tuple[str, str]]:
     return [(name, count(rows)) for name, rows in sorted(found.items())]
 
 
-def _size(rows: int) -> str:
+def size_category(rows: int) -> str:
+    """How the hub writes a number of rows."""
     for limit, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
         if rows < limit:
             return name

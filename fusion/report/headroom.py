@@ -172,8 +172,9 @@ def _verdict(one: Compared, others: Mapping[str, float], margin: float, *, is_ta
             f"{_gain(one)} above {who}, and that may be chance."
         )
     share = f"{round(100 * others[best_other])}% of the prompts {best_other} has {does}"
+    most = ", the most of all sources" if len(others) > 1 else ""
     if is_target:
-        return f"Fusion has something to gain here: on {share} where the target has none, the most of all sources."
+        return f"Fusion has something to gain here: on {share} where the target has none{most}."
     return f"No source is enough alone: on {share} where {one.against}, the best, has none."
 
 

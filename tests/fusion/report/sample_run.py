@@ -124,6 +124,20 @@ def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecor
     return RunRecord.of(CONFIG, _result(artifacts), artifacts)
 
 
+def sample_folder(path: Path, name: str = "sample") -> Path:
+    """The same run as the command line leaves it; returns the folder of runs, in which it is called `name`."""
+    record = sample_run(path / "made")
+    for step in record.steps:
+        link = path / "store" / str(step["kind"]) / f"{step['label']}-{step['fingerprint']}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(record.artifacts[f"{step['kind']}/{step['label']}"].path)
+    folder = path / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(record.config)
+    write_json(str(folder / "result.json"), {**record.result, "experiment": name, "store": str(path / "store")})
+    return path / "runs"
+
+
 def sealed(
     path: Path, table: Table, rows: Sequence[Mapping[str, object]], drops: Mapping[str, Reason], **header: object
 ) -> Artifact:

@@ -1,0 +1,142 @@
+"""As much of the Hugging Face hub as takes a data set: a real HTTP server on the loopback that keeps what it is sent.
+
+It speaks the API that `HfApi.create_repo` and `HfApi.upload_folder` use: small files inside the commit, large ones by
+the LFS batch protocol. It does not speak Xet, which the hub offers for large files where the client has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Hub:
+    """What was created and committed."""
+
+    url: str
+    token: str
+    repos: dict[str, bool] = field(default_factory=dict)
+    """`owner/name` -> whether it is private."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """`owner/name/path` -> content."""
+    objects: dict[str, bytes] = field(default_factory=dict)
+    """LFS objects by sha256."""
+    messages: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def hub_server(token: str, lfs: str = r"\.parquet$") -> Iterator[Hub]:
+    """The server, until the block ends.
+
+    Args:
+        lfs: files whose path matches go by LFS.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer("GET")
+
+        def do_POST(self) -> None:
+            self._answer("POST")
+
+        def do_PUT(self) -> None:
+            self._answer("PUT")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Silent."""
+
+        def _answer(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            hub.asked.append(f"{method} {self.path}")
+            is_object = self.path.startswith("/lfs/")
+            if not is_object and self.headers.get("authorization") != f"Bearer {hub.token}":
+                self._send(401, {"error": "Invalid credentials"})
+                return
+            status, reply = _reply(hub, lfs, method, self.path, body)
+            self._send(status, reply)
+
+        def _send(self, status: int, reply: Any) -> None:
+            data = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    hub = Hub(f"http://127.0.0.1:{http.server_port}", token)
+    thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def _reply(hub: Hub, lfs: str, method: str, path: str, body: bytes) -> tuple[int, Any]:
+    if path == "/api/repos/create":
+        asked = json.loads(body)
+        repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
+        hub.repos[repo] = bool(asked.get("private") or asked.get("visibility") == "private")
+        return 200, {"url": f"{hub.url}/datasets/{repo}", "name": repo}
+    if path == "/api/validate-yaml":
+        return 200, {"errors": [], "warnings": []}
+    if path.startswith("/lfs/"):
+        name = path.removeprefix("/lfs/")
+        if hashlib.sha256(body).hexdigest() != name:
+            return 422, {"error": "the content is not what its name says"}
+        hub.objects[name] = body
+        return 200, {}
+    if found := re.fullmatch(r"/api/datasets/([\w.-]+/[\w.-]+)/preupload/[^/]+", path):
+        files = json.loads(body)["files"]
+        modes = ["lfs" if re.search(lfs, one["path"]) else "regular" for one in files]
+        shown = [
+            {"path": one["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
+            for one, mode in zip(files, modes, strict=True)
+        ]
+        return 200, {"files": shown}
+    if path.endswith(".git/info/lfs/objects/batch"):
+        objects = json.loads(body)["objects"]
+        return 200, {
+            "transfer": "basic",
+            "objects": [one | {"actions": {"upload": {"href": f"{hub.url}/lfs/{one['oid']}"}}} for one in objects],
+        }
+    if found := re.fullmatch(r"/api/datasets/([\w.-]+/[\w.-]+)/commit/[^/]+", path):
+        _commit(hub, found[1], body)
+        return 200, {"commitUrl": f"{hub.url}/datasets/{found[1]}/commit/c0ffee", "commitOid": "c0ffee" * 6 + "c0ff"}
+    if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)/tree/", path):
+        held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
+        return 200, [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in held]
+    if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)", path):
+        held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
+        return 200, {"id": found[1], "sha": "0" * 40, "siblings": [{"rfilename": name} for name in held]}
+    return 404, {"error": f"{method} {path} is not spoken here"}
+
+
+def _commit(hub: Hub, repo: str, body: bytes) -> None:
+    for line in body.splitlines():
+        entry = json.loads(line)
+        value = entry["value"]
+        if entry["key"] == "header":
+            hub.messages.append(value["summary"])
+        elif entry["key"] == "file":
+            hub.files[f"{repo}/{value['path']}"] = base64.b64decode(value["content"])
+        elif entry["key"] == "lfsFile":
+            hub.files[f"{repo}/{value['path']}"] = hub.objects[value["oid"]]
+        elif entry["key"] == "deletedFile":
+            del hub.files[f"{repo}/{value['path']}"]
