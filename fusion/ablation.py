@@ -133,7 +133,13 @@ def _remains(
         )
         found.append(
             Remains(
-                without, domain, sft=num_sft, pairs=num_pairs, prompts=used, lost=lost / had if had else 0.0, moved=moved
+                without,
+                domain,
+                sft=num_sft,
+                pairs=num_pairs,
+                prompts=used,
+                lost=lost / had if had else 0.0,
+                moved=moved,
             )
         )
     return found
@@ -146,6 +152,8 @@ def _rows_of(selected: Selected) -> pl.DataFrame:
     def text(*columns: str) -> pl.Expr:
         return pl.concat_str([pl.lit("/".join(columns)), *columns], separator=" ").alias("row")
 
-    pairs = selected.pairs.select("prompt_id", text("chosen_source", "chosen_index", "rejected_source", "rejected_index"))
+    pairs = selected.pairs.select(
+        "prompt_id", text("chosen_source", "chosen_index", "rejected_source", "rejected_index")
+    )
     sft = selected.sft.select("prompt_id", text("source", "sample_index"))
     return pl.concat([sft, pairs]).group_by("prompt_id").agg(pl.col("row").sort().str.join("|").alias("rows"))

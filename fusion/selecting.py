@@ -83,8 +83,8 @@ def restored(value: object) -> object:
     kind = known.get(str(value["()"]))
     if kind is None:
         raise ArtifactError(
-            f"the run selected by {value['()']!r}, which this version of fusion lacks (it has {', '.join(sorted(known))}); "
-            "put its plug-in file back into fusion/selection/"
+            f"the run selected by {value['()']!r}, which this version of fusion lacks (it has "
+            f"{', '.join(sorted(known))}); put its plug-in file back into fusion/selection/"
         )
     hints = get_type_hints(kind)
     given = {name: item for name, item in value.items() if name != "()"}

@@ -74,7 +74,9 @@ def _scores(rows: pa.Table, outer: str, reward: str, name: str) -> pa.Array:
     if reward not in known and known:
         close = difflib.get_close_matches(reward, known, n=1)
         hint = f" Did you mean {outer}.{close[0]}?" if close else ""
-        raise ConfigError(f"there is no reward {name!r}.{hint} There are {', '.join(f'{outer}.{one}' for one in known)}")
+        raise ConfigError(
+            f"there is no reward {name!r}.{hint} There are {', '.join(f'{outer}.{one}' for one in known)}"
+        )
     found = [next((one for one in scores if one["reward"] == reward), None) for scores in lists]
     values = [None if one is None else one["value"] for one in found]
     if any(value is not None for value in values):

@@ -21,7 +21,9 @@ Value = Mapping[str, object]
 
 def explain(arguments: Sequence[str]) -> int:
     """Print one prompt's whole story."""
-    parser = argparse.ArgumentParser(prog="fusion explain", description="the whole story of one prompt, SFT row or pair")
+    parser = argparse.ArgumentParser(
+        prog="fusion explain", description="the whole story of one prompt, SFT row or pair"
+    )
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("words", nargs="+", metavar="[RUN] KEY", help="without a run, the newest run that has the key")
     parser.add_argument("--full", action="store_true", help="whole texts of the answers")
@@ -71,7 +73,9 @@ def _asked(asked: Value) -> str:
     if asked.get("file"):
         parts[0] += f" ({asked['file']})"
     if asked["sampling"]:
-        parts.append(", ".join(f"{name} {value}" for name, value in _map(asked["sampling"]).items() if value not in ({}, 0)))
+        parts.append(
+            ", ".join(f"{name} {value}" for name, value in _map(asked["sampling"]).items() if value not in ({}, 0))
+        )
     made = asked.get("made_by")
     if asked["sampling"] and isinstance(made, Mapping):
         parts.append(", ".join(f"{name} {made[name]}" for name in sorted(made) if isinstance(made[name], str))[:160])

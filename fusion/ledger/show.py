@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("run")
     parser.add_argument("table", nargs="?", help="sft, pairs, responses, rewards, drops/pairs, ...; none: list them")
-    parser.add_argument("--where", action="append", default=[], metavar="CONDITION", help="COLUMN=VALUE; != > >= < <= ~")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="CONDITION", help="COLUMN=VALUE; != > >= < <= ~"
+    )
     parser.add_argument("--source", help="who answered; of a pair, who gave the chosen answer")
     parser.add_argument("--domain")
     parser.add_argument("--rule")

@@ -23,7 +23,8 @@ Value = dict[str, object]
 def story(found: Found) -> Value:
     """Prompt, who was asked and how, every answer with its scores and its standing, and what became of it.
 
-    Keys: run, prompt, sources, rule, candidates, rivals, sft, pairs, not_in. Of a prompt that was not let in: run, drop.
+    Keys: run, prompt, sources, rule, candidates, rivals, sft, pairs, not_in. Of a prompt that was not let in: run,
+    drop.
     """
     tables = found.tables
     run = str(tables.run.result["experiment"])

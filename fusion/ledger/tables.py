@@ -70,7 +70,10 @@ class RunTables:
             kinds = list(dict.fromkeys(name.split("/")[0] for name in names))
             close = difflib.get_close_matches(wanted, [*kinds, *names], n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"there is no table {wanted!r}.{hint} There are {', '.join(kinds)}; `fusion show {self.run.path.name}` lists all")
+            raise ConfigError(
+                f"there is no table {wanted!r}.{hint} There are {', '.join(kinds)}; `fusion show {self.run.path.name}` "
+                "lists all"
+            )
         tables = [self._labelled(name, self.read(name)) for name in matching]
         return pa.concat_tables(tables)
 

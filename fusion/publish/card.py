@@ -24,7 +24,18 @@ ABOUT = {
     "prompts": "a conversation that ends with the user, its domain, and the reference answer where there is one",
 }
 STEPS = {"sft": "sft/train", "dpo": "pairs/train"}
-SETTINGS = ("name", "recipe", "seed", "near_duplicates", "sources", "target", "prompts", "replay", "rewards", "selection")
+SETTINGS = (
+    "name",
+    "recipe",
+    "seed",
+    "near_duplicates",
+    "sources",
+    "target",
+    "prompts",
+    "replay",
+    "rewards",
+    "selection",
+)
 """Parts of the config that bear on the data; where it ran and lies is nobody's business."""
 
 
@@ -106,4 +117,6 @@ def _names(parcels: Sequence[Parcel]) -> list[str]:
 def _reasons(record: RunRecord, step: str) -> str:
     """`120 no same source pair, 79 no failing response`"""
     found = [lost_rows(one) for one in record.steps if step_name(one) == step]
-    return ", ".join(f"{count(rows)} {reason.replace('_', ' ')}" for reason, rows in (found[0] if found else {}).items())
+    return ", ".join(
+        f"{count(rows)} {reason.replace('_', ' ')}" for reason, rows in (found[0] if found else {}).items()
+    )

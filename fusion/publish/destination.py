@@ -79,7 +79,7 @@ class LocalFolder(Destination):
 
 @dataclass(frozen=True)
 class HubDataset(Destination):
-    """A data set repository, made where there is none. The token is the hub client's own (HF_TOKEN, `hf auth login`)."""
+    """A data set repository, made where there is none. The token is the client's own (HF_TOKEN, `hf auth login`)."""
 
     repo: str
     branch: str

@@ -28,7 +28,9 @@ def push(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", default="runs", help="folder of runs")
     parser.add_argument("run")
     parser.add_argument("--to", required=True, metavar="FOLDER|hf://datasets/OWNER/NAME")
-    parser.add_argument("--public", action="store_true", help="let everyone see it; a data set of the hub is else private")
+    parser.add_argument(
+        "--public", action="store_true", help="let everyone see it; a data set of the hub is else private"
+    )
     parser.add_argument(
         "--accept-conflicts", action="store_true", help="publish though the card names conflicts of licences"
     )
@@ -64,7 +66,12 @@ def stage(record: RunRecord, folder: Path, where: Destination) -> list[Parcel]:
     (folder / "report.html").write_text(str(report), encoding="utf-8")
     sets = {parcel.name: {"rows": parcel.rows, "masked_rows": parcel.masked} for parcel in parcels}
     steps = {f"{step['kind']}/{step['label']}": step["fingerprint"] for step in record.steps}
-    mark = {"experiment": record.experiment, "sets": sets, "steps": steps, "versions": record.result.get("versions", {})}
+    mark = {
+        "experiment": record.experiment,
+        "sets": sets,
+        "steps": steps,
+        "versions": record.result.get("versions", {}),
+    }
     write_json(str(folder / MARK), mark)
     return parcels
 

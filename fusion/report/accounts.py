@@ -58,7 +58,12 @@ def costs(record: RunRecord) -> dict[str, object] | None:
     if len(rows) <= MOST_STEPS or len(shown) > MOST_STEPS:
         shown = rows
     rest = [row for row in rows if row not in shown]
-    return {"rows": shown, "rest": rest, "total": duration(total), "tokens": count(sum(tokens for _, _, tokens in steps))}
+    return {
+        "rows": shown,
+        "rest": rest,
+        "total": duration(total),
+        "tokens": count(sum(tokens for _, _, tokens in steps)),
+    }
 
 
 def step_name(step: Mapping[str, object]) -> str:

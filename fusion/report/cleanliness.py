@@ -45,7 +45,9 @@ def cleanliness(record: RunRecord, palette: Palette) -> dict[str, object] | None
     rows = []
     for source, one in counted.items():
         answers = record.responses[source].accounts.rows_out
-        cells = [{"count": count(one[name]), "share": percent(one[name] / answers) if answers else ""} for name in columns]
+        cells = [
+            {"count": count(one[name]), "share": percent(one[name] / answers) if answers else ""} for name in columns
+        ]
         rows.append({"source": source, "colour": palette[source], "answers": count(answers), "cells": cells})
     every = [EMPTY, CUT, TWICE, *KINDS.values(), LONG]
     return {

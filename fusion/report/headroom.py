@@ -88,7 +88,9 @@ def compared(record: RunRecord, samples: Samples | None) -> tuple[list[Compared]
         return [], ""
     if record.target in samples.sources or BASE not in record.held_out_responses:
         return _by_domain(samples, samples.sources, record.target), "training prompts"
-    models = {name: record.held_out_responses[name] for name in (BASE, *record.sources) if name in record.held_out_responses}
+    models = {
+        name: record.held_out_responses[name] for name in (BASE, *record.sources) if name in record.held_out_responses
+    }
     unseen = replace(record, prompts=record.held_out, responses=models, rewards=record.held_out_rewards)
     held_out = load(unseen) if record.held_out is not None else None
     if held_out is None or len(models) < 2 or not held_out.has_verdicts:
@@ -115,8 +117,8 @@ def _compare(
     samples: Samples, domain: str, inside: Bools, sources: Sequence[str], target: str, reward: str, values: Floats
 ) -> Compared:
     """Prompts that every one of the models answered, so that differences are paired."""
-    asked = [name for name in [*sources, *([target] if target not in sources and target else [])]]
-    asked = [name for name in asked if (inside & samples.of(name)).any()]
+    models = [*sources, *([target] if target and target not in sources else [])]
+    asked = [name for name in models if (inside & samples.of(name)).any()]
     highest = {name: _highest(samples, inside & samples.of(name), values) for name in asked}
     shared = np.all([np.isfinite(column) for column in highest.values()], axis=0)
     kept = {name: column[shared] for name, column in highest.items()}

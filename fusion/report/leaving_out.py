@@ -73,4 +73,4 @@ def _row(one: Remains, whole: Remains, palette: Palette) -> dict[str, object]:
 
 def _change(rows: int) -> str:
     """`−12`, `+3`, or nothing; a prompt without a pair any more may train SFT instead."""
-    return f"{'+' if rows > 0 else '−'}{abs(rows):,}" if rows else ""  # noqa: RUF001 a real minus sign
+    return f"{'+' if rows > 0 else '−'}{abs(rows):,}" if rows else ""

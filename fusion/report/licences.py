@@ -158,20 +158,22 @@ def _clashes(parts: list[Licensed], target: Licensed | None) -> list[str]:
     held, found = holders(parts), []
     limited = {one: names for one, names in held.items() if one in TERMS and TERMS[one].is_non_commercial}
     for licence, names in limited.items():
-        aim = f", though {target.name} alone ({target.licence}) is not so limited" if _is_free(target) else ""
+        free = target if target is not None and _is_free(target) else None
+        aim = "" if free is None else f", though {free.name} alone ({free.licence}) is not so limited"
         found.append(
             f"Conflict: {name_of(licence)} ({', '.join(names)}) forbids commercial use of this data and of models "
             f"trained on it{aim}. Leave {'it' if len(names) == 1 else 'them'} out, or publish for research."
         )
     llama = [one for one in held if one.startswith("llama3.")]
     named = [] if target is None else target.identifiers
-    if llama and target is not None and not any(one.startswith("llama") for one in named):
+    is_llama = any(one.startswith("llama3") for one in named)
+    if llama and target is not None and not is_llama:
+        who = ", ".join(name for one in llama for name in held[one])
         found.append(
-            f"Conflict: the name of a model trained on this data must begin with “Llama” ({name_of(llama[0])}), though "
-            f"{target.name} is no Llama."
+            f"Conflict: the name of a model trained on this data must begin with “Llama” ({name_of(llama[0])}: {who}), "
+            f"though {target.name} is no Llama."
         )
-    families = {"llama3": "Llama", "llama3.1": "Llama", "llama3.2": "Llama"}
-    if "llama3" in held and target is not None and not any(one in families for one in named):
+    if "llama3" in held and target is not None and not is_llama:
         found.append(
             f"Conflict: {name_of('llama3')} ({', '.join(held['llama3'])}) forbids using its outputs to improve "
             f"{target.name}, which is no Llama 3."
@@ -182,17 +184,17 @@ def _clashes(parts: list[Licensed], target: Licensed | None) -> list[str]:
 def _asks(parts: list[Licensed], target: Licensed | None) -> list[str]:
     everything = [*parts, target] if target is not None else parts
     return [
-        f"{TERMS[licence].name} ({', '.join(dict.fromkeys(names))}): a model trained on this data {TERMS[licence].asks}. "
-        f"{TERMS[licence].url}"
+        f"{TERMS[licence].name} ({', '.join(dict.fromkeys(names))}): a model trained on this data "
+        f"{TERMS[licence].asks}. {TERMS[licence].url}"
         for licence, names in holders(everything).items()
         if licence in TERMS
     ]
 
 
-def _is_free(target: Licensed | None) -> bool:
-    if target is None or not target.identifiers:
-        return False
-    return not any(one in TERMS and TERMS[one].is_non_commercial for one in target.identifiers)
+def _is_free(target: Licensed) -> bool:
+    """Whether it may be used commercially, as far as its licence is known."""
+    known = [one for one in target.identifiers if one in TERMS or one in OPEN_TERMS]
+    return bool(known) and not any(one in TERMS and TERMS[one].is_non_commercial for one in known)
 
 
 def _by_kind(parts: Iterable[Licensed]) -> Mapping[str, list[str]]:

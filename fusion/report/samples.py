@@ -93,9 +93,7 @@ def load(record: RunRecord, verdict_by: Mapping[str, Sequence[str]] = MappingPro
     )
 
 
-def _of_source(
-    record: RunRecord, source: str, domains: pa.Table, verdict_by: Mapping[str, Sequence[str]]
-) -> pa.Table:
+def _of_source(record: RunRecord, source: str, domains: pa.Table, verdict_by: Mapping[str, Sequence[str]]) -> pa.Table:
     table = record.responses[source].read(["num_tokens", "finish_reason"])
     table = table.set_column(table.column_names.index("source"), "source", pa.array([source] * table.num_rows))
     table = table.join(domains, "prompt_id", join_type="inner")

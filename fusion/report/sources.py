@@ -41,7 +41,9 @@ def quality(samples: Samples | None, target: str) -> dict[str, object] | None:
     has_several = any(row["ones"] != row["bests"] for row in rows)
     return {
         "sources": samples.sources,
-        "rows": [row | {"cells": [*row["ones"], *(row["bests"] if has_several else []), row["oracle"]]} for row in rows],
+        "rows": [
+            row | {"cells": [*row["ones"], *(row["bests"] if has_several else []), row["oracle"]]} for row in rows
+        ],
         "has_several": has_several,
         "has_target": target in samples.sources,
         "undecided": undecided,

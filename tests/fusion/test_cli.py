@@ -39,7 +39,10 @@ def plan(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--help") == 0
     text = capsys.readouterr().out
-    assert all(f"fusion {name}" in text for name in ("run", "plan", "show", "explain", "diff", "report", "doctor"))
+    assert all(
+        f"fusion {name}" in text
+        for name in ("run", "plan", "show", "explain", "ablate", "push", "diff", "report", "doctor")
+    )
 
 
 def test_an_unknown_command_gets_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,8 +131,8 @@ def test_a_malformed_line_is_named_before_any_engine_starts(  # type: ignore[no-
 def test_shell_completion_knows_commands_and_groups(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COMP_LINE", "fusion p")
-    monkeypatch.setenv("COMP_POINT", "8")
+    monkeypatch.setenv("COMP_LINE", "fusion pl")
+    monkeypatch.setenv("COMP_POINT", "9")
     assert call("-sc", "query=bash") == 0
     assert capsys.readouterr().out.split() == ["plan"]
     line = "fusion run experiment=quick"

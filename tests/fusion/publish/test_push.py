@@ -56,7 +56,8 @@ def test_load_dataset_loads_every_set_with_the_runs_rows(
     """In a process of its own, which keeps its cache in the test's folder."""
     code = (
         "import json, sys\nfrom datasets import load_dataset\n"
-        "sets = {n: load_dataset(sys.argv[1], n, split='train') for n in ('sft', 'dpo', 'responses', 'rewards', 'prompts')}\n"
+        "names = ('sft', 'dpo', 'responses', 'rewards', 'prompts')\n"
+        "sets = {n: load_dataset(sys.argv[1], n, split='train') for n in names}\n"
         "print(json.dumps({n: [d.num_rows, sorted(d['prompt_id'])] for n, d in sets.items()}))\n"
         "print(json.dumps(load_dataset(sys.argv[1], split='train').column_names))"
     )
@@ -142,13 +143,16 @@ def test_a_wrong_destination_is_refused_with_the_right_form(
     assert "hf://datasets/OWNER/NAME" in capsys.readouterr().err
 
 
-def push_to(hub_url: str, runs: Path, home: Path, *arguments: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+def push_to(
+    hub_url: str, runs: Path, home: Path, *arguments: str, token: str = TOKEN
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     environment |= {"HF_ENDPOINT": hub_url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT)}
     if token:
         environment["HF_TOKEN"] = token
+    to = "hf://datasets/me/fused"
     return subprocess.run(
-        [sys.executable, "-m", "fusion", "push", "sample", "--runs", str(runs), "--to", "hf://datasets/me/fused", *arguments],
+        [sys.executable, "-m", "fusion", "push", "sample", "--runs", str(runs), "--to", to, *arguments],
         capture_output=True, text=True, env=environment, timeout=120, check=False,
     )  # fmt: skip
 
@@ -167,6 +171,22 @@ def test_the_hub_gets_what_a_folder_gets(runs: Path, pushed: Path, tmp_path: Pat
         assert b'load_dataset("me/fused", "dpo"' in hub.files["me/fused/README.md"]
         assert hub.messages == ["fusion run sample"]
         assert "me/fused/commit/" in done.stdout
+
+
+def test_what_somebodys_terms_forbid_is_not_made_public_by_accident(tmp_path: Path) -> None:
+    runs = sample_folder(tmp_path)
+    config = runs / "sample" / "config.yaml"
+    config.write_text(config.read_text().replace("licence: gemma", "licence: mrl"))
+    with hub_server(TOKEN) as hub:
+        refused = push_to(hub.url, runs, tmp_path, "--public")
+        assert refused.returncode == 2
+        assert "Mistral AI Research License (gemma3_270m)" in refused.stderr
+        assert "--accept-conflicts" in refused.stderr
+        assert hub.files == {}
+        done = push_to(hub.url, runs, tmp_path, "--public", "--accept-conflicts")
+        assert done.returncode == 0, done.stderr
+        assert hub.repos == {"me/fused": False}
+        assert b"Conflict: Mistral AI Research License" in hub.files["me/fused/README.md"]
 
 
 def test_a_refusal_of_the_hub_is_told_without_the_token(runs: Path, tmp_path: Path) -> None:

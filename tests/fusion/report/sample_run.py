@@ -145,7 +145,7 @@ def sealed(
     built = table.build(rows)
     writer.expect({*keys_of(built, table.unit), *drops})
     dropped = writer.folder.write_drops([((key,), reason, "sample") for key, reason in drops.items()])
-    tokens = sum(int(str(row["num_tokens"])) for row in rows if "num_tokens" in row)
+    tokens = sum(int(str(row.get("num_tokens") or 0)) for row in rows)
     writer.accept(Receipt(writer.folder.write(built), dropped, num_tokens=tokens))
     return writer.seal(header)
 
@@ -189,7 +189,9 @@ def _answers(
             value = float(rng.normal(-0.5 if passed else -1.1, 0.35))
             values.append(key | judged | {"outcome": Outcome.NOT_APPLICABLE, "value": value})
             found = "; ".join(f"{one.kind}: {one.detail}" for one in scan(text))
-            clean.append(key | judged | {"outcome": "fail" if found else "pass", "value": None, "detail": found or None})
+            clean.append(
+                key | judged | {"outcome": "fail" if found else "pass", "value": None, "detail": found or None}
+            )
     return {
         f"responses/{model}": sealed(path / model / "responses", RESPONSE, responses, failed, seconds=93.5),
         f"rewards/{model}-answer": sealed(path / model / "answer", REWARD, verdicts, {}, seconds=95.0),

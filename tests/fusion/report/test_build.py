@@ -1,11 +1,12 @@
 import dataclasses
+import html
 import re
 import time
 from html.parser import HTMLParser
 
 import pytest
 
-from fusion.report.build import build
+from fusion.report.build import build, verdicts
 from fusion.report.record import RunRecord
 from fusion.report.samples import load
 from fusion.schema import REWARD
@@ -137,3 +138,26 @@ def test_the_page_is_small_and_quick(record):
     size = len(build(record).encode())
     assert size < 1_500_000
     assert time.monotonic() - started < 3.0
+
+
+def test_the_page_says_what_each_source_is_worth(record, page):
+    text = plain(page)
+    assert "Fusion has something to gain here" in text
+    assert "Without gemma3_270m" in text
+    assert "another model's identity" in html_text(page)
+    assert "is a “Model Derivative”" in text
+
+
+def test_verdicts_are_the_rules_own(record):
+    """A verifier of cleanliness, or one that the rule does not ask, does not make an answer wrong."""
+    domains = ["chain_sum", "gcd", "letter_counting", "products", "spell_backward"]
+    assert verdicts(record) == {domain: ["answer"] for domain in domains}
+    by_rule, without = load(record, verdicts(record)), load(record)
+    assert by_rule.pass_rate(by_rule.of("gemma3_270m")) == without.pass_rate(without.of("gemma3_270m"))
+    asked_otherwise = load(record, {"gcd": ["clean_text"]})
+    inside = asked_otherwise.domain_codes == asked_otherwise.domains.index("gcd")
+    assert asked_otherwise.pass_rate(inside) > 0.9
+
+
+def html_text(page: str) -> str:
+    return html.unescape(page)
