@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion.errors import ConfigError
+from fusion.ledger.asked import in_a_line
 from fusion.ledger.keys import find
 from fusion.ledger.show import cut
 from fusion.ledger.story import story
@@ -55,8 +56,8 @@ def _tell(told: Value, console: Console, full: bool) -> None:
         console.print("[bold]reference[/]", Text(cut(str(prompt["reference"]), 400)), soft_wrap=True)
     console.print("\n[bold]asked[/]")
     alike: dict[str, list[str]] = {}
-    for label, asked in _map(told["sources"]).items():
-        alike.setdefault(_asked(_map(asked)), []).append(label)
+    for label, how in _map(told["sources"]).items():
+        alike.setdefault(in_a_line(_map(how)), []).append(label)
     for how, labels in alike.items():
         console.print(Text(f"  {', '.join(labels)}: {how}"), soft_wrap=True)
     if "rule" in told:
@@ -65,21 +66,6 @@ def _tell(told: Value, console: Console, full: bool) -> None:
     console.print(_candidates(told, full))
     for line in _fate(told):
         console.print(Text.from_markup(line), soft_wrap=True)
-
-
-def _asked(asked: Value) -> str:
-    """`hf://org/name at 9b0cfec892e2; temperature 0.8, top_p 0.95, max_new_tokens 512; vllm 0.32`"""
-    parts = [str(asked["model"]) + (f" at {str(asked['revision'])[:12]}" if asked["revision"] else "")]
-    if asked.get("file"):
-        parts[0] += f" ({asked['file']})"
-    if asked["sampling"]:
-        parts.append(
-            ", ".join(f"{name} {value}" for name, value in _map(asked["sampling"]).items() if value not in ({}, 0))
-        )
-    made = asked.get("made_by")
-    if asked["sampling"] and isinstance(made, Mapping):
-        parts.append(", ".join(f"{name} {made[name]}" for name in sorted(made) if isinstance(made[name], str))[:160])
-    return "; ".join(parts)
 
 
 def _candidates(told: Value, full: bool) -> Table:
@@ -122,9 +108,9 @@ def _says(score: Value) -> bool:
 
 def _score(name: str, score: Value) -> str:
     value = "" if score["value"] is None else f" {float(str(score['value'])):.4g}"
-    outcome = str(score["outcome"])
+    outcome = "" if score["outcome"] == "not_applicable" else f" {score['outcome']}"
     detail = f" ({cut(str(score['detail']), 60)})" if score["detail"] else ""
-    return f"{name}: {outcome}{value}{detail}"
+    return f"{name}:{outcome}{value}{detail}"
 
 
 def _fate(told: Value) -> list[str]:

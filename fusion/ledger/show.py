@@ -24,6 +24,7 @@ USAGE = """examples:
   fusion show quickstart                                  tables and their rows
   fusion show quickstart pairs --source gemma3_270m --where 'margin>0.05' --sort margin --desc
   fusion show quickstart sft --domain gcd --where 'rewards.likelihood<-1' --json
+  fusion show quickstart pairs --columns prompt_id,chosen_source,margin --limit 100
   fusion show quickstart rewards --where 'outcome=timeout'
   fusion show quickstart drops --where 'reason=no_failing_response'"""
 
@@ -45,7 +46,7 @@ def show(arguments: Sequence[str]) -> int:
             rows = rows.filter(pc.equal(column(rows, _standing_for(name, candidates, rows)), value))
     for condition in options.where:
         rows = kept(rows, condition)
-    rows = _sorted(rows, options.sort, options.desc).select(names)
+    rows = _sorted(rows, options.sort, options.desc).select(_columns(options.columns, names))
     shown = rows.slice(0, options.limit)
     if options.json:
         for row in shown.to_pylist():
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", help="who answered; of a pair, who gave the chosen answer")
     parser.add_argument("--domain")
     parser.add_argument("--rule")
+    parser.add_argument("--columns", metavar="A,B,...", help="only these")
     parser.add_argument("--sort", metavar="COLUMN")
     parser.add_argument("--desc", action="store_true", help="the largest first")
     parser.add_argument("--limit", type=int, default=20)
@@ -90,6 +92,13 @@ def _listing(sizes: Mapping[str, int]) -> Table:
     for name, rows in sizes.items():
         table.add_row(escape(name), f"{rows:,}")
     return table
+
+
+def _columns(wanted: str | None, names: Sequence[str]) -> list[str]:
+    asked = list(names) if wanted is None else [one.strip() for one in wanted.split(",")]
+    if odd := [one for one in asked if one not in names]:
+        raise ConfigError(f"--columns: there is no column {odd[0]!r}; there are {', '.join(names)}")
+    return asked
 
 
 def _standing_for(option: str, candidates: Sequence[str], rows: pa.Table) -> str:

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from fusion.artifact import Artifact
 from fusion.errors import ArtifactError
+from fusion.ledger.asked import asked
 from fusion.ledger.keys import Found
 from fusion.ledger.reasons import meaning
 from fusion.ledger.standing import Standing, described, rivals, standings
 from fusion.ledger.tables import RunTables
-from fusion.report.redact import parse
 from fusion.selecting import Selecting
 
 Value = dict[str, object]
@@ -33,7 +33,9 @@ def story(found: Found) -> Value:
         return {"run": run, "drop": drop | {"meaning": meaning(str(drop.get("reason", "")))}}
     step, prompt = _prompt(tables, found.prompt_id)
     candidates = _candidates(tables, found.prompt_id, step)
-    told: Value = {"run": run, "prompt": prompt, "sources": _asked(tables, candidates), "candidates": candidates}
+    names = {str(one["answered_by"]): str(one["source"]) for one in candidates}
+    sources = {label: asked(tables, label, name) for label, name in names.items()}
+    told: Value = {"run": run, "prompt": prompt, "sources": sources, "candidates": candidates}
     selecting = _selecting(tables) if step == "train" else None
     if selecting is not None:
         domain = str(prompt["domain"])
@@ -79,33 +81,6 @@ def _candidates(tables: RunTables, prompt_id: str, step: str) -> list[Value]:
             for row in _of(tables.read(name), "prompt_id", prompt_id):
                 shown = {"answered_by": label, **{key: value for key, value in row.items() if key != "prompt_id"}}
                 found.append(shown | {"scores": scores.get((label, int(str(row["sample_index"]))), {})})
-    return found
-
-
-def _asked(tables: RunTables, candidates: list[Value]) -> Value:
-    """By `answered_by`: the model, its revision, how it was sampled, the engine and the versions that ran."""
-    config = parse(tables.run.config_text)
-    sources, target = config.get("sources"), config.get("target")
-    found: Value = {}
-    for label in dict.fromkeys(str(one["answered_by"]) for one in candidates):
-        name = next(str(one["source"]) for one in candidates if one["answered_by"] == label)
-        entry = sources.get(name) if isinstance(sources, dict) else None
-        if entry is None and isinstance(target, dict) and target.get("name") == name:
-            entry = target
-        entry = entry if isinstance(entry, dict) else {}
-        model = entry.get("model") or {}
-        artifact = tables.artifacts[f"responses/{label}"]
-        stored = not model.get("uri")
-        found[label] = {
-            "source": name,
-            "model": str(model.get("uri") or "answers that existed"),
-            "revision": str(model.get("revision") or ""),
-            "sampling": None if stored else entry.get("sampling"),
-            "engine": None if stored else entry.get("generator") or config.get("generator"),
-            "made_by": artifact.manifest.get("provenance"),
-        }
-        if stored and isinstance(config.get("replay"), dict):
-            found[label]["file"] = config["replay"].get("path")  # type: ignore[index, attr-defined]
     return found
 
 

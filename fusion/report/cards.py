@@ -11,9 +11,11 @@ import yaml  # type: ignore[import-untyped]
 from fusion.artifact import Artifact
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import OVERALL
+from fusion.report import ingredients
 from fusion.report.accounts import lost_rows, step_name
 from fusion.report.build import environment
 from fusion.report.headline import overall_gain
+from fusion.report.licences import conflicts
 from fusion.report.number_text import count, p_value, score, signed, signed_span, span
 from fusion.report.record import RunRecord
 from fusion.report.redact import mask_values
@@ -104,6 +106,9 @@ def _render(name: str, front: Mapping[str, object], record: RunRecord, **context
             front=yaml.safe_dump(stated, sort_keys=False, allow_unicode=True),
             experiment=record.experiment,
             models=list(record.models.values()),
+            conflicts=conflicts(
+                [*ingredients.models(record), *ingredients.data_sets(record)], ingredients.target(record)
+            ),
             sources=context.pop("sources", record.sources),
             versions=dict(sorted(versions.items())) if isinstance(versions, dict) else {},
             **context,

@@ -163,11 +163,18 @@ def _verdict(one: Compared, others: Mapping[str, float], margin: float, *, is_ta
         return f"{one.against} alone answered here; there is nothing to compare it with."
     who = "the target" if is_target else one.against
     does = "a better answer" if one.reward else "a right answer"
-    if one.gain.value <= 0 or one.gain.high < margin:
-        sure = "" if one.gain.high < margin else f", as far as {count(one.num_prompts)} prompts can tell"
+    up_to = signed(one.gain.high) if not one.reward else significant(one.gain.high)
+    if one.gain.high < margin:
+        if one.gain.high < 0:
+            return f"Fusion has nothing to gain here: even the best of all sources is worse than {who}."
         if is_target:
-            return f"Fusion has nothing to gain here: no source has {does} where the target has none{sure}."
-        return f"{one.against} alone is enough here: the other sources add nothing{sure}."
+            return f"Fusion has nothing to gain here: the best of all sources is at most {up_to} above the target."
+        return f"{one.against} alone is enough here: the best of all sources is at most {up_to} above it."
+    if one.gain.value <= 0:
+        return (
+            f"No gain was seen: on {count(one.num_prompts)} prompts no source has {does} where {who} has none. "
+            f"So few do not rule out a gain of up to {up_to}."
+        )
     if one.gain.low <= 0:
         return (
             f"Too little to tell: on {count(one.num_prompts)} prompts the best of all is "

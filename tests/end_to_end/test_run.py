@@ -149,7 +149,8 @@ def test_show_explain_diff_and_report_read_the_run(first: object, workspace: Pat
     key = str(rows(workspace, "pairs")[0]["prompt_id"])
     story = call("explain", "pico", key[:10])
     assert "beats" in story
-    assert "likelihood: not_applicable" in story
+    assert "likelihood: -" in story
+    assert "temperature 1.0" in story
     assert "settings: the same" in call("diff", "pico", "pico")
     (workspace / "runs" / "pico" / "report.html").unlink()
     assert call("report", "pico").strip().endswith("report.html")

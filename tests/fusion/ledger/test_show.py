@@ -75,6 +75,15 @@ def test_answers_are_filtered_by_the_domain_of_their_prompt(rows, record):
     assert "domain" not in found[0]
 
 
+def test_only_the_columns_that_are_asked_for(rows):
+    found = rows("pairs", "--columns", "margin,prompt_id", "--where", "chosen_source=smollm2_135m")
+    assert found == [
+        {"margin": row["margin"], "prompt_id": row["prompt_id"]}
+        for row in rows("pairs")
+        if row["chosen_source"] == "smollm2_135m"
+    ]
+
+
 def test_nothing_is_asked_for_by_name(rows):
     assert len(rows("rewards", "--where", "value=null", "--where", "reward=likelihood")) == 0
     assert rows("rewards", "--where", "reward=answer", "--where", "value!=null") == []
@@ -91,6 +100,7 @@ def test_nothing_is_asked_for_by_name(rows):
         (("pairs", "--desc"), ["--sort"]),
         (("sft", "--where", "rewards.likelyhood>0"), ["rewards.likelihood"]),
         (("prompts", "--rule", "x"), ["--rule", "prompt_id"]),
+        (("pairs", "--columns", "margin,text"), ["'text'", "chosen_source"]),
         (("pair",), ["Did you mean pairs?"]),
     ],
     ids=lambda value: " ".join(value),

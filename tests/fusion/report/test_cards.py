@@ -48,6 +48,13 @@ def test_a_data_set_of_several_licences_claims_none(record):
     assert front(dataset_card(record, "sft"))["license"] == "other"
 
 
+@pytest.mark.parametrize("card", [model_card, lambda record: dataset_card(record, "sft")], ids=["model", "data"])
+def test_cards_name_what_the_licences_ask_and_where_they_clash(record, card):
+    assert "is a “Model Derivative”" in card(record)
+    clashing = dataclasses.replace(record, config=CONFIG.replace("licence: gemma", "licence: mrl"))
+    assert "- Conflict: Mistral AI Research License (gemma3_270m)" in card(clashing)
+
+
 def test_an_unknown_data_set_is_refused_by_name(record):
     with pytest.raises(ConfigError, match="'rewards' is no data set of a run; choose sft or pairs"):
         dataset_card(record, "rewards")
