@@ -79,7 +79,7 @@ class StoredResponses:
     licence: str = field(default="", metadata={"identity": False})
     """Terms of the file as a data set (mit, cc-by-4.0); empty: not stated, and cards say so."""
     licences: dict[str, str] = field(default_factory=dict, metadata={"identity": False})
-    """Terms of the models that answered, by source: `replay.licences={gemma-2-9b-it: gemma}`."""
+    """Terms of the models that answered, by source: `+replay.licences={gemma-2-9b-it: gemma}`."""
 
     def resolve(self) -> None:
         """Raises:
