@@ -87,6 +87,6 @@ def _ask(conflicts: Sequence[str], *, is_public: bool, is_accepted: bool) -> Non
         listed = "\n  ".join(grave)
         raise ConfigError(
             f"the licences of this data are in conflict or not stated:\n  {listed}\n"
-            "state them (licence: in the yaml of a source or of prompts, +replay.licences={SOURCE: ...}), leave a source "
-            "out, push without --public, or type --accept-conflicts"
+            "state them (licence: in the yaml of a source or of prompts, +replay.licences={SOURCE: ...}), leave a "
+            "source out, push without --public, or type --accept-conflicts"
         )
