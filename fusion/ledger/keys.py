@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,20 @@ class Found:
     """The DROP row of a prompt that was not let in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of a file: its name, the prompt it asks, and what the file calls it."""
+
+    name: str
+    prompt: str
+    given: Sequence[str]
+
+    def is_called(self, key: str) -> bool:
+        return key == self.name or key in self.given
+
+
 def find(runs: str, run: str | None, key: str) -> Found:
-    """The prompt that `key` names, in one run or else in the newest run that has it.
+    """The prompt that `key` names, in one run or else in the newest run that has it (or, if none has, dropped it).
 
     Args:
         key: a prompt_id or its first characters, a row's key (`<prompt_id>/0`), the name of a row in its file
@@ -41,6 +53,7 @@ def find(runs: str, run: str | None, key: str) -> Found:
         ConfigError: no prompt or several are meant.
     """
     names = [run] if run is not None else newest(runs)
+    dropped: Found | None = None
     for name in names:
         try:
             tables = RunTables.open(runs, name)
@@ -48,8 +61,12 @@ def find(runs: str, run: str | None, key: str) -> Found:
             if run is not None:
                 raise
             continue  # of another store, or damaged; asked for by name it says so
-        if (found := in_run(tables, key)) is not None:
+        found = in_run(tables, key)
+        if found is not None and found.prompt_id:
             return found
+        dropped = dropped or found
+    if dropped is not None:
+        return dropped
     where = f"run {run}" if run is not None else f"the runs in {runs}/ ({', '.join(names) or 'none'})"
     raise ConfigError(f"no prompt of {where} has the key {key!r}; `fusion show {run or 'RUN'} sft` lists keys")
 
@@ -74,10 +91,12 @@ def in_run(tables: RunTables, key: str) -> Found | None:
                 raise ConfigError(f"{len(matching)} prompts begin with {start!r}: {', '.join(matching[:5])}; type more")
             if matching:
                 return Found(tables, matching[0])
-        for name, prompt in _given(tables, key):
-            if prompt in ids:
-                return Found(tables, prompt)
-            return _dropped(tables, name) or Found(tables, "", {"key": name, "reason": "unknown"})
+        if (found := next((row.prompt for row in _rows(tables) if row.is_called(key)), None)) is not None:
+            if found in ids:
+                return Found(tables, found)
+            # A prompt that several rows ask is dropped under the name of the first.
+            drops = (_dropped(tables, row.name) for row in _rows(tables) if row.prompt == found)
+            return next((drop for drop in drops if drop is not None), None)
     return _dropped(tables, key)
 
 
@@ -91,8 +110,8 @@ def _dropped(tables: RunTables, name: str) -> Found | None:
     return None
 
 
-def _given(tables: RunTables, key: str) -> Iterator[tuple[str, str]]:
-    """(name of the row, prompt_id) of rows that their file calls `key`, as far as the run's files are at hand."""
+def _rows(tables: RunTables) -> Iterator[_Row]:
+    """Rows of the run's prompt and answer files, as far as these are still at hand."""
     from omegaconf import OmegaConf
 
     tree = OmegaConf.to_container(OmegaConf.create(tables.run.config_text))
@@ -106,9 +125,9 @@ def _given(tables: RunTables, key: str) -> Iterator[tuple[str, str]]:
         columns = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Columns), names))
         assert isinstance(columns, Columns)
         for name, row in file_rows(path):
-            if name == key or (isinstance(row, Mapping) and any(_text(row.get(one)) == key for one in GIVEN_IDS)):
-                prompt = to_prompt(row, name, columns, "")
-                yield name, prompt_id(prompt.messages, prompt.reference)
+            prompt = to_prompt(row, name, columns, "")
+            given = [_text(row.get(one)) for one in GIVEN_IDS] if isinstance(row, Mapping) else []
+            yield _Row(name, prompt_id(prompt.messages, prompt.reference), [one for one in given if one])
 
 
 def _text(value: object) -> str | None:

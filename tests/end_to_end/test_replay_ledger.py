@@ -65,6 +65,16 @@ def test_a_prompt_is_explained_by_the_id_its_file_gave_it(workspace: Path) -> No
     assert by_line["prompt"]["prompt_id"] == told["prompt"]["prompt_id"]
 
 
+def test_a_prompt_that_was_dropped_is_found_by_any_of_its_rows(workspace: Path) -> None:
+    """Its first row names the drop; the row that is asked for is another source's."""
+    limited = ("run", "experiment=replay", "name=less", "cluster=in_process", "replay.path=answers.jsonl")
+    done = call(workspace, *limited, "prompts.limit=7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for key in ("answers.jsonl:43", "answers.jsonl:46", "sum-7"):
+        told = json.loads(call(workspace, "explain", "less", key, "--json").stdout)
+        assert (told["drop"]["key"], told["drop"]["reason"]) == ("answers.jsonl:43", "over_limit")
+
+
 def test_a_prompt_that_yielded_nothing_says_why(workspace: Path) -> None:
     told = call(workspace, "explain", "sum-7").stdout
     assert "not in sft: no_passing_response" in told
