@@ -171,6 +171,7 @@ def typed(tree: DictConfig) -> Config:
 
 def check(config: Config) -> None:
     """Cross-field checks, each with its remedy; completes model and file identities."""
+    _name_prompts(config)
     if config.replay is not None:
         _take_in(config.replay, config)
     if not config.sources:
@@ -186,6 +187,17 @@ def check(config: Config) -> None:
     for reward in config.rewards.values():
         reward.resolve()
     config.prompts.resolve()
+
+
+def _name_prompts(config: Config) -> None:
+    """A file's own prompt ids hold where all prompts and answers come from it; elsewhere prompts go by content, as what
+    an engine answers is found again by content, whatever a file calls it."""
+    sources = [source.stored for source in config.sources.values()]
+    if isinstance(config.prompts, Stored) and all(stored is not None for stored in sources):
+        return
+    for stored in (config.replay, *sources):
+        if stored is not None:
+            stored.columns.prompt_id = ""
 
 
 def _take_in(stored: StoredResponses, config: Config) -> None:

@@ -19,6 +19,7 @@ from fusion.report.record import RunRecord
 from fusion.report.terminal import results_table
 from fusion.run_folder import RunFolder, write_result
 from fusion.runner import Outcome
+from fusion.selection.why import notes
 from fusion.stages.choose import ChooseConfig, sentence
 
 
@@ -31,6 +32,8 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     )
     run = RunFolder(folder, result)
     report = _write_report(run)
+    for note in _lost_pairs(recipe, outcome):
+        console.print(f"[yellow]note  [/] {note}", soft_wrap=True, highlight=False)
     if evaluation:
         if "choice" in evaluation:
             console.print(f"of the last checkpoints {evaluation['choice']}")
@@ -43,6 +46,13 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
         console.print(f"[{colour}]the final model {verdict}[/]: {'; '.join(gate['reasons'])}")
     console.print(f"report  {report}\nresult  {folder / 'result.json'}")
     return result
+
+
+def _lost_pairs(recipe: Recipe, outcome: Outcome) -> list[str]:
+    """Why prompts make no pair, and what to type, for each selection of the run."""
+    steps = [step for step in recipe.steps.values() if step.kind == "pairs"]
+    accounts = [outcome.artifact(step).manifest["accounts"] for step in steps]
+    return [note for found in accounts for note in notes(found["dropped"])]  # type: ignore[index]
 
 
 def rewrite_report(arguments: Sequence[str]) -> int:
@@ -63,7 +73,8 @@ def _write_report(run: RunFolder) -> Path:
         put(str(run.path / "models" / "README.md"), model_card(record).encode())
     for which in ("sft", "pairs"):
         if getattr(record, which) is not None:
-            put(str(run.path / "data" / which / "README.md"), dataset_card(record, which).encode())
+            # Readers of a folder of Parquet files pass over names that start with an underscore.
+            put(str(run.path / "data" / which / "_README.md"), dataset_card(record, which).encode())
     return path
 
 

@@ -2,6 +2,8 @@
 
 Columns: `prompt` (text) or `messages`, `source`, `response`; optional `sample_index`, `prompt_id`, `domain`, `dataset`,
 `reference` (gold answer or tests), `rewards` (name -> number), `finish_reason`, `num_tokens`. JSONL, JSONL.gz, Parquet.
+
+A prompt keeps the `prompt_id` that the file gives it, in every table; without one its id is the hash of its content.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from fusion.errors import ConfigError
 from fusion.prompts.base import RawPrompt
 from fusion.prompts.columns import Columns, to_prompt
 from fusion.prompts.digest import file_digest
+from fusion.prompts.implied_domain import implied_domain
 from fusion.prompts.rows import file_rows
 from fusion.schema import prompt_id
 
@@ -33,6 +36,10 @@ class StoredColumns(Columns):
     """Who answered where the column is absent; empty: that is refused."""
     response: str = "response"
     """The answer."""
+    prompt_id: str = "prompt_id"
+    """The prompt's own name, a string or a number; absent, or an empty column name: the hash of its content."""
+    default_domain: str = ""
+    """Empty: the reference tells it (`fusion.prompts.implied_domain`)."""
     sample_index: str = "sample_index"
     """Which of a source's answers to this prompt; absent: counted in the order of the file."""
     rewards: str = "rewards"
@@ -50,6 +57,7 @@ class StoredAnswer:
     """Names the row in errors and drops: `answers.jsonl:17`."""
     prompt: RawPrompt
     prompt_id: str
+    """The file's name of the prompt, or the hash of its content."""
     source: str
     sample_index: int
     text: str
@@ -95,6 +103,7 @@ class StoredResponses:
         """
         counts: Counter[tuple[str, str]] = Counter()
         seen: dict[tuple[str, str, int], str] = {}
+        named: dict[str, tuple[str, str]] = {}
         for key, row in file_rows(Path(self.path)):
             answer = _answer(row, key, self.columns, counts)
             unit = (answer.prompt_id, answer.source, answer.sample_index)
@@ -104,6 +113,7 @@ class StoredResponses:
                     f"({seen[unit]}); give each answer its own index, or leave the column out"
                 )
             seen[unit] = key
+            _check_name(answer, named)
             yield answer
 
     def summary(self) -> Summary:
@@ -135,6 +145,8 @@ def _summary(path: str, digest: str, stored: StoredResponses) -> Summary:
 def _answer(row: object, key: str, columns: StoredColumns, counts: Counter[tuple[str, str]]) -> StoredAnswer:
     prompt = to_prompt(row, key, columns, key.rpartition(":")[0])
     assert isinstance(row, Mapping)
+    name = _name(row.get(columns.prompt_id), columns.prompt_id, key)
+    prompt = replace(prompt, prompt_id=name, domain=prompt.domain or implied_domain(prompt.reference))
     source = row.get(columns.source) or columns.default_source
     if not isinstance(source, str) or not source or "/" in source:
         raise ConfigError(f"{key}: {columns.source} must be a name without a slash, got {source!r}")
@@ -143,7 +155,7 @@ def _answer(row: object, key: str, columns: StoredColumns, counts: Counter[tuple
         raise ConfigError(
             f"{key}: {columns.response} must be a string, got {type(text).__name__}; set replay.columns.response"
         )
-    identity = prompt_id(prompt.messages, prompt.reference)
+    identity = prompt.prompt_id or prompt_id(prompt.messages, prompt.reference)
     index = row.get(columns.sample_index)
     if index is None:
         index = counts[identity, source]
@@ -162,6 +174,25 @@ def _answer(row: object, key: str, columns: StoredColumns, counts: Counter[tuple
         num_tokens=_tokens(row.get(columns.num_tokens), columns.num_tokens, key),
         rewards=_rewards(row.get(columns.rewards), columns.rewards, key),
     )
+
+
+def _name(value: object, column: str, key: str) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(f"{key}: {column} must be a name or a number, got {value!r}")
+    return str(value)
+
+
+def _check_name(answer: StoredAnswer, named: dict[str, tuple[str, str]]) -> None:
+    """A name stands for one content: rows of two prompts under one would be judged by the gold answer of either."""
+    content = prompt_id(answer.prompt.messages, answer.prompt.reference)
+    first, key = named.setdefault(answer.prompt_id, (content, answer.key))
+    if first != content:
+        raise ConfigError(
+            f"{answer.key}: prompt_id {answer.prompt_id!r} names another prompt or reference than in {key}; give each "
+            "its own, or type replay.columns.prompt_id='' to go by content"
+        )
 
 
 def _whole(value: object, column: str, key: str) -> int:

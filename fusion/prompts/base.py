@@ -27,6 +27,8 @@ class RawPrompt:
     """What the data set says of its kind, for taggers."""
     response: str | None = None
     """An answer that the data set itself holds; it bears no identity (see `fusion.prompts.existing`)."""
+    prompt_id: str = ""
+    """Its id where it is not to be the hash of its content: stored answers keep the name that their file gives it."""
 
     @property
     def asked(self) -> str:

@@ -62,7 +62,7 @@ def model_card(record: RunRecord, role: str = "final") -> str:
 
 
 def dataset_card(record: RunRecord, which: Dataset | str) -> str:
-    """README.md of `data/<which>`: sft or pairs.
+    """`_README.md` of `data/<which>`: sft or pairs.
 
     Raises:
         ConfigError: there is no such data set, or this run did not make it.

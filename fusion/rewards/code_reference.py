@@ -3,7 +3,7 @@
 Three forms: Python source with asserts; a JSON list of assert lines (MBPP); a JSON object `{"tests": source or list,
 "entry_point": name, "prompt": code to continue, "setup" or "imports": code}`, of which only the tests are needed, as
 HumanEval has them (there the tests define `check(candidate)`). Code given in the prompt and the setup runs before the
-program, and for the tests too.
+program, and for the tests too. Where the reference has no `prompt`, the code to continue is looked for in what was asked.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from fusion.prompts.implied_domain import is_literal_only
+from fusion.rewards.code_asked import code_asked, stubs
 from fusion.sandbox.names import free_names, used_and_bound
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -40,8 +42,12 @@ class CodeReference:
     """Runs before the program: the setup, and the prompt where it stands alone."""
 
 
-def code_reference(reference: str | None) -> CodeReference | None:
+def code_reference(reference: str | None, asked: str = "") -> CodeReference | None:
     """The tests, or None where the reference has none: it is the gold answer of another kind of prompt.
+
+    Args:
+        asked: what the user asked. Code in it that begins what the tests call is the code to continue, unless the
+            reference has a `prompt` itself.
 
     Raises:
         BadReference: it has tests that cannot be run.
@@ -51,11 +57,13 @@ def code_reference(reference: str | None) -> CodeReference | None:
     if not tests:
         return None
     setup = "\n".join(_texts(fields.get("imports")) + _texts(fields.get("setup")))
-    prompt = str(fields.get("prompt") or "")
     entry = str(fields.get("entry_point") or "") or None
-    before = "\n".join(part for part in (setup, prompt if _parses(prompt) else "") if part)
     try:
-        free = free_names(tests, used_and_bound([before])[1])
+        free = free_names(tests, used_and_bound([setup])[1])
+        prompt = str(fields.get("prompt") or "") or code_asked(asked, [entry] if entry else free)
+        before = "\n".join(part for part in (setup, prompt if _parses(prompt) else "") if part)
+        given = used_and_bound([before])[1] - stubs(before)
+        free = [name for name in free if name not in given]
         if entry is None and not free:
             entry = _called_builtin(tests)
         is_idle = all(_is_idle(ast.parse(test), entry) for test in tests)
@@ -74,9 +82,9 @@ def _fields(reference: str) -> dict[str, object]:
     try:
         data = json.loads(reference)
     except ValueError:
-        return {"tests": reference} if _TESTLIKE.search(reference) else {}
+        return {"tests": reference} if _TESTLIKE.search(reference) and not is_literal_only(reference) else {}
     if isinstance(data, list):
-        return {"tests": data}
+        return {"tests": data} if any(isinstance(line, str) and _TESTLIKE.search(line) for line in data) else {}
     return data if isinstance(data, dict) else {}
 
 

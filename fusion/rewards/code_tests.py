@@ -88,7 +88,7 @@ class _CodeScorer:
         if self._config.domains and candidate.domain not in self._config.domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
         try:
-            reference = code_reference(candidate.reference)
+            reference = code_reference(candidate.reference, candidate.messages[-1]["content"])
         except BadReference as error:
             return Score(Outcome.ERROR, None, str(error))
         if reference is None:

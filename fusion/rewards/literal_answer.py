@@ -30,7 +30,8 @@ class NotLiteralError(ValueError):
 
 @dataclass(kw_only=True)
 class LiteralAnswer(Reward):
-    """Pass or fail with value 1 or 0. "No answer found" is a fail; a reference that is no literal is an error.
+    """Pass or fail with value 1 or 0. "No answer found" is a fail; in the named domains a reference that is no literal is
+    an error.
 
     Example: reference "{'a': 1}", reply '{"reasoning": "...", "answer": "{\\"a\\": 1}"}': pass
     """
@@ -38,7 +39,7 @@ class LiteralAnswer(Reward):
     is_verifier: ClassVar[bool] = True
 
     domains: list[str] = field(default_factory=list)
-    """Verify prompts of these domains; empty: of all. References elsewhere are no literals."""
+    """Verify prompts of these domains; empty: of all whose reference is a literal."""
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
@@ -61,9 +62,8 @@ class _LiteralScorer:
         try:
             gold = literal(reference)
         except NotLiteralError:
-            return Score(
-                Outcome.ERROR, None, f"the reference {reference[:100]!r} is no Python literal; name rewards' domains"
-            )
+            said = f"the reference {reference[:100]!r} is no Python literal"
+            return Score(Outcome.ERROR if self._domains else Outcome.NOT_APPLICABLE, None, said)
         answer = _answer(candidate.text, candidate.finish_reason == "length")
         if answer is None:
             return Score(Outcome.FAIL, 0.0, f"no answer found, expected {reference}"[:300])

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fusion.errors import ConfigError
+from fusion.prompts.code_reference import holds_tests
+from fusion.prompts.implied_domain import is_literal_only
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.rewards.child import Child, ChildFailed, ChildTimeout
 from fusion.schema import Outcome
@@ -59,8 +61,8 @@ class _MathScorer:
 
     def _score(self, candidate: Candidate) -> Score:
         gold = (candidate.reference or "").strip()
-        if not gold or gold.startswith('{"'):  # an entry, tests or choices: other verifiers read those
-            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no gold answer")
+        if not gold or gold.startswith('{"') or _is_others(gold):
+            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no gold answer of mathematics")
         if self._domains and candidate.domain not in self._domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
         question = {"gold": gold, "reply": candidate.text, "is_cut_off": candidate.finish_reason == "length"}
@@ -74,6 +76,11 @@ class _MathScorer:
         outcome = Outcome(verdict["outcome"])
         value = {Outcome.PASS: 1.0, Outcome.FAIL: 0.0}.get(outcome)
         return Score(outcome, value, verdict["detail"])
+
+
+def _is_others(gold: str) -> bool:
+    """Tests, and literals that only Python writes, are read by other verifiers; a list of texts may be answers."""
+    return holds_tests(gold) or (is_literal_only(gold) and not gold.startswith('["'))
 
 
 def load() -> Callable[[dict[str, object]], object]:

@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from fusion.rewards.math_measure import same_in_base, same_measure
 from fusion.rewards.math_text import is_prose, is_words, key, plain, quantity, same_quantity, searchable
-from fusion.rewards.stated_answer import Form, opens_json, stated_answer
+from fusion.rewards.stated_answer import Form, opens_json, stated_answer, without_reasoning
 from fusion.schema import Outcome
 
 _SENTENCE_END = re.compile(r"(?<=[\w)}\]$*\"%])[.!?。](?:\s|$)|\n")
+_DENIED = re.compile(r",?\s+(?:and not|but not|not|rather than|instead of)\s+[^.,;\n]*")
+_GIVES_UP = re.compile(
+    r"\b(?:(?:do|does|did) ?n[o']t know|cannot|can't|could ?n[o']t|unable to|not sure|no idea)\b[^.!?\n]*[.!?]?\s*$",
+    re.I,
+)
 _BLANKS = re.compile(r"\s*[;；]\s*")
 
 
@@ -70,11 +76,12 @@ def accepted_golds(gold: str) -> list[str]:
 
 
 def _answer(reply: str, is_cut_off: bool) -> str | None:
+    reply = without_reasoning(reply)
     stated = stated_answer(reply)
     if stated is None:
-        return None if is_cut_off or opens_json(reply) else reply
+        return None if is_cut_off or opens_json(reply) or _GIVES_UP.search(reply) else _DENIED.sub("", reply)
     if stated.form is Form.STATEMENT:
-        return _SENTENCE_END.split(stated.text, maxsplit=1)[0]
+        return _DENIED.sub("", _SENTENCE_END.split(stated.text, maxsplit=1)[0])
     inner = stated_answer(stated.text)  # a JSON answer may be a sentence that states one
     return inner.text if inner else stated.text
 
@@ -90,10 +97,14 @@ def _equal(gold: str, answer: str) -> bool:
         return True
     if is_words(plain_gold) and is_words(plain_answer):
         return False
+    if (in_bases := same_in_base(plain_gold, plain_answer)) is not None:
+        return in_bases
     one, other = quantity(plain_gold), quantity(plain_answer.rsplit("=", 1)[-1].strip())
     # With a letter on both sides it may be a variable: 3x is not 3y.
     if one and other and not (one.unit and other.unit):
         return same_quantity(one, other)
+    if one and other and (measured := same_measure(one, other)) is not None:
+        return measured
     return _equal_to_math_verify(plain_gold, answer if is_prose(answer) else f"${plain_answer}$")
 
 

@@ -25,6 +25,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![a-zA-Z])|\\!", ""),
         (r"\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
         (r"\{,\}", ","),
+        (r"\\varnothing(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset"),
         (r"\\[dtc]frac", r"\\frac"),
         (r"\\(?:text|mathrm|mathbf|textbf|textit|textrm|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 "),
         (r"\s*\^\s*\{?\s*\\circ\s*\}?|\s*\bdegrees?\b", ""),
@@ -41,7 +42,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
 _CHARACTERS = str.maketrans(
     {"−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ",
      "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "（": "(", "）": ")", "，": ",", "；": ";",
-     "：": ":", "％": "%", "\u00a0": " ", "\u202f": " "}
+     "：": ":", "％": "%", "∅": r"\emptyset ", "\u00a0": " ", "\u202f": " "}
 )  # fmt: skip
 _CHINESE = "\u4e00-\u9fff"
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")

@@ -54,11 +54,23 @@ class Stated:
 
 def stated_answer(reply: str) -> Stated | None:
     """What the reply states as its answer, or None where it states none."""
+    reply = without_reasoning(reply)
     for form, find in _FORMS.items():
         text = find(reply)
         if text is not None:
             return Stated(form, text)
     return None
+
+
+def without_reasoning(reply: str) -> str:
+    """What follows a reply's private reasoning; nothing does where the reasoning was cut off.
+
+    Example: without_reasoning("<think>5? No.</think>It is 7.") == "It is 7."
+    """
+    _, closed, after = reply.rpartition("</think>")
+    if closed:
+        return after
+    return "" if reply.lstrip().startswith("<think>") else reply
 
 
 def opens_json(reply: str) -> bool:

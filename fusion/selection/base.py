@@ -77,6 +77,8 @@ class WithoutPair(Choice):
 
     SFT = "sft"
     DROP = "drop"
+    DROP_UNLESS_ALL = "drop_unless_all"
+    """Dropped; but a data set none of whose prompts has a pair (one answer a source, say) trains SFT whole."""
 
 
 @dataclass(kw_only=True)

@@ -23,9 +23,23 @@ class ByDomain(Selection):
 
     rules: dict[str, Selection] = field(default_factory=dict)
     """Domain -> rule; `other` is for domains that are not named."""
+    known_by: dict[str, list[str]] = field(default_factory=dict, metadata={"absent_when": {}})
+    """Domain -> what stands in other names that mean it: math: [math, gsm] makes `gsm8k` and `MATH-500` mathematics.
+    Case does not matter; the first domain listed that fits counts."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.known_by) - set(self.rules)):
+            raise ConfigError(f"selection.known_by names {unknown[0]!r}, which selection.rules does not have")
+
+    def _rule(self, domain: str) -> Selection | None:
+        if domain in self.rules:
+            return self.rules[domain]
+        name = domain.casefold()
+        meant = (known for known, parts in self.known_by.items() if any(part.casefold() in name for part in parts))
+        return self.rules.get(next(meant, "other"))
 
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
-        found = {domain: self.rules.get(domain, self.rules.get("other")) for domain in domains}
+        found = {domain: self._rule(domain) for domain in domains}
         if missing := sorted(domain for domain, rule in found.items() if rule is None):
             raise ConfigError(
                 f"there are prompts of domain {missing[0]!r}, for which selection.rules has no rule (it has "

@@ -119,7 +119,7 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
         losing = losing.join(best.select("prompt_id", best_source="source"), on="prompt_id")
         losing = losing.filter(pl.col("source") != pl.col("best_source"))
     worst = _best(losing, by, worst=True).select(columns)
-    joined = best.join(worst, on=by, suffix="_rejected")
+    joined = _of_two(best.join(worst, on=by, suffix="_rejected"), losing, by)
     rejected_source = pl.col("source") if same else pl.col("source_rejected")
     is_same_text = pl.col("folded") == pl.col("folded_rejected")
     margin = pl.when(is_same_text).then(0.0).otherwise(pl.col("rank") - pl.col("rank_rejected"))
@@ -133,6 +133,19 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
         pl.col("sample_index_rejected").alias("rejected_index"),
         margin.cast(pl.Float32).alias("margin"),
     )
+
+
+def _of_two(joined: pl.DataFrame, losing: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Without groups that have one answer only, which cannot be paired with itself."""
+    import polars as pl
+
+    itself = pl.col("sample_index") == pl.col("sample_index_rejected")
+    if "source_rejected" in joined.columns:
+        itself &= pl.col("source") == pl.col("source_rejected")
+    alone = (
+        losing.join(joined.filter(itself).select(by), on=by, how="semi").group_by(by).len().filter(pl.col("len") == 1)
+    )
+    return joined.join(alone, on=by, how="anti")
 
 
 def _in_window(candidates: pl.DataFrame, rule: Selection) -> pl.DataFrame:
@@ -182,8 +195,11 @@ def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule
     split = ordered.select("prompt_id", phase.alias("phase"))
     if rule.split.without_pair is WithoutPair.DROP:
         return split
-    rest = picks.join(with_pair, on="prompt_id", how="anti").select("prompt_id", pl.lit("sft").alias("phase"))
-    return pl.concat([split, rest])
+    rest = picks.select("prompt_id").join(with_pair, on="prompt_id", how="anti")
+    if rule.split.without_pair is WithoutPair.DROP_UNLESS_ALL:
+        pairless = prompts.join(with_pair.select("dataset").unique(), on="dataset", how="anti")
+        rest = rest.join(pairless.select("prompt_id"), on="prompt_id", how="semi")
+    return pl.concat([split, rest.with_columns(pl.lit("sft").alias("phase"))])
 
 
 def _why_no_answer(prompts: pl.DataFrame, usable: pl.DataFrame, picks: pl.DataFrame) -> pl.DataFrame:

@@ -112,7 +112,7 @@ def _reason(match: Match) -> Reason:
 
 def _commit(work: Work, kept: Sequence[RawPrompt], drops: Sequence[Drop]) -> None:
     out = work.rows_out
-    ids = [prompt_id(prompt.messages, prompt.reference) for prompt in kept]
+    ids = [prompt.prompt_id or prompt_id(prompt.messages, prompt.reference) for prompt in kept]
     out.expect({*ids, *(str(key[0]) for key, *_ in drops)})
     for done, rows in _chunks(ids, kept):
         out.accept(Receipt(parts=out.folder.write(PROMPT.build(rows))))

@@ -18,6 +18,7 @@ from fusion.runtime import Runtime
 from fusion.schema import PREFERENCE_PAIR, SFT_EXAMPLE, Reason
 from fusion.selection.base import Selection
 from fusion.selection.pairs import select
+from fusion.selection.why import DETAIL
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
 
@@ -99,7 +100,8 @@ def prompt_frame(inputs: Mapping[str, Artifact]) -> pl.DataFrame:
 
 def _commit(out: ArtifactWriter, rows: pa.Table, drops: pl.DataFrame, prompts: pl.DataFrame) -> None:
     out.expect(prompts["prompt_id"].to_list())
-    dropped = [((row["prompt_id"],), Reason(row["reason"]), "") for row in drops.iter_rows(named=True)]
+    reasons = [(row["prompt_id"], Reason(row["reason"])) for row in drops.iter_rows(named=True)]
+    dropped = [((prompt,), reason, DETAIL.get(reason, "")) for prompt, reason in reasons]
     # Committed before an interruption? The selection is a pure function, so the parts have the same content and name.
     out.accept(Receipt(parts=out.folder.write(rows), drops=out.folder.write_drops(dropped)))
 

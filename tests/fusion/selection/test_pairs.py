@@ -151,6 +151,29 @@ def test_which_source_gives_the_pair_is_a_switch(choice: SourcePair, winner: lis
     assert selected.pairs["pair_index"].to_list() == list(range(len(winner)))
 
 
+def test_an_answer_is_no_partner_of_its_own() -> None:
+    """One answer a source, and no verifier: there is nothing to pair, which is another thing than a tie."""
+    rows = frame(
+        ("p", "a", 0, "pass", 0.9), ("p", "b", 0, "pass", 0.1), ("q", "a", 0, "pass", 0.5), ("q", "a", 1, "pass", 0.5)
+    )
+    selected = select(rows, prompts("p", "q"), best_worst())
+    assert reasons(selected.pair_drops) == {"p": "no_same_source_pair", "q": "tie"}
+    everyone = select(rows, prompts("p", "q"), best_worst(pair_policy=PairPolicy.ALL))
+    assert pair_keys(everyone) == [("p", "a", 0, "b", 0)]
+
+
+def test_a_data_set_without_any_pair_may_train_sft_whole() -> None:
+    rows = frame(
+        ("p", "a", 0, "pass", 0.9), ("q", "a", 0, "pass", 0.9), ("r", "a", 0, "pass", 0.9), ("r", "a", 1, "fail", 0.1)
+    )
+    asked = prompts("p", "q", "r").with_columns(dataset=pl.Series(["lone", "rich", "rich"]))
+    split = Split(sft_frac=0.0, without_pair=WithoutPair.DROP_UNLESS_ALL)
+    selected = select(rows, asked, math(split=split))
+    assert selected.sft["prompt_id"].to_list() == ["p"]
+    assert selected.pairs["prompt_id"].to_list() == ["r"]
+    assert reasons(selected.sft_drops)["q"] == "no_failing_response"
+
+
 def test_cross_source_pairs_are_of_two_sources() -> None:
     rows = frame(("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("p", "b", 0, "fail", 0.3))
     assert pair_keys(select(rows, prompts("p"), math(pair_policy=PairPolicy.CROSS_SOURCE))) == [("p", "a", 0, "b", 0)]
@@ -202,6 +225,21 @@ def test_each_domain_follows_its_own_rule() -> None:
     rule = ByDomain(rules={"math": math(), "other": best_worst(window=WIDE, split=PAIRS_FIRST)})
     assert pair_keys(select(rows, asked, rule)) == [("p", "a", 0, "a", 1), ("q", "a", 0, "a", 1)]
     assert reasons(select(rows, asked, math()).pair_drops) == {"q": "no_passing_response"}
+
+
+@pytest.mark.parametrize(
+    ("domain", "known"),
+    [("math", "math"), ("GSM8K", "math"), ("MATH-500", "math"), ("coding", "code"), ("mmlu", "other")],
+)
+def test_a_domain_goes_by_other_names_too(domain: str, known: str) -> None:
+    rules = {"math": math(), "code": math(), "other": best_worst()}
+    rule = ByDomain(rules=dict(rules), known_by={"math": ["math", "gsm"], "code": ["code", "coding"]})
+    assert rule.parts([domain])[domain] is rules[known]
+
+
+def test_known_by_names_rules_that_exist() -> None:
+    with pytest.raises(ConfigError, match="known_by names 'maths'"):
+        ByDomain(rules={"math": math()}, known_by={"maths": ["gsm"]})
 
 
 def test_a_domain_without_a_rule_is_refused_by_name() -> None:

@@ -1,0 +1,41 @@
+"""What the reasons of a selection mean, for the rows it drops and for who ran it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fusion.schema import Reason
+
+DETAIL: Mapping[Reason, str] = {
+    Reason.NO_RESPONSE: "no source gave an answer that is there, not empty, and ranked",
+    Reason.UNCLEAN: "every answer carries what selection.clean_by keeps out",
+    Reason.TRUNCATED: "every answer was cut off",
+    Reason.NO_PASSING_RESPONSE: "no whole answer may be chosen: none passes",
+    Reason.NO_FAILING_RESPONSE: "no answer may be rejected: none fails",
+    Reason.NO_SAME_SOURCE_PAIR: "no two answers that pair_policy lets meet, one to choose and one to reject",
+    Reason.TIE: "best and worst answer have one reward, or one text",
+    Reason.MARGIN_OUTSIDE_WINDOW: "no pair has a margin within selection's window",
+    Reason.OTHER_PHASE: "it trains in the other phase",
+}
+REMEDY: Mapping[Reason, str] = {
+    Reason.NO_SAME_SOURCE_PAIR: (
+        "no source gave both an answer to choose and one to reject (with one answer a source none can), and "
+        "selection.pair_policy=same_source pairs answers of one source only; selection.pair_policy=cross_source or all "
+        "lets different sources meet"
+    ),
+    Reason.TIE: "their best and worst answer have one reward or one text; a column of rewards would rank them",
+    Reason.MARGIN_OUTSIDE_WINDOW: (
+        "their margins lie outside the window, which is on ArmoRM's scale; for another reward type e.g. "
+        "selection.rules.instruction.window.scale=quantile"
+    ),
+}
+"""What to type where pairs were lost to a choice that can be made otherwise."""
+
+
+def notes(lost: Mapping[str, int]) -> list[str]:
+    """A line for each such reason: `702 prompts make no pair: ...`.
+
+    Args:
+        lost: reason -> number of prompts, as the accounts of the pairs have them.
+    """
+    return [f"{lost[reason]:,} prompts make no pair: {said}" for reason, said in REMEDY.items() if lost.get(reason)]
