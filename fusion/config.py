@@ -208,7 +208,7 @@ def _take_in(stored: StoredResponses, config: Config) -> None:
         config.sources.setdefault(name, SourceConfig(stored=stored))
     for name in summary.rewards:
         config.rewards.setdefault(name, Recorded(stored=stored, name=name))
-    config.selection.settle(summary.rewards)
+    config.selection.settle(summary.rewards_of)
     if isinstance(config.prompts, Stored) and config.prompts.stored is None:
         config.prompts.stored = stored
 

@@ -72,6 +72,8 @@ class Summary:
 
     sources: tuple[str, ...]
     rewards: tuple[str, ...]
+    rewards_of: Mapping[str, tuple[str, ...]]
+    """Domain -> the rewards that any answer of it has."""
     num_answers: int
 
 
@@ -106,6 +108,7 @@ class StoredResponses:
         named: dict[str, tuple[str, str]] = {}
         for key, row in file_rows(Path(self.path)):
             answer = _answer(row, key, self.columns, counts)
+            _check_name(answer, named)
             unit = (answer.prompt_id, answer.source, answer.sample_index)
             if unit in seen:
                 raise ConfigError(
@@ -113,7 +116,6 @@ class StoredResponses:
                     f"({seen[unit]}); give each answer its own index, or leave the column out"
                 )
             seen[unit] = key
-            _check_name(answer, named)
             yield answer
 
     def summary(self) -> Summary:
@@ -130,15 +132,17 @@ def _summary(path: str, digest: str, stored: StoredResponses) -> Summary:
     key = (digest, repr(stored.columns))
     if key not in _summaries():
         sources: dict[str, None] = {}
-        rewards: dict[str, None] = {}
+        rewards_of: dict[str, dict[str, None]] = {}
         number = 0
         for answer in stored.answers():
             sources.setdefault(answer.source)
-            rewards |= dict.fromkeys(answer.rewards)
+            rewards_of.setdefault(answer.prompt.domain, {}).update(dict.fromkeys(answer.rewards))
             number += 1
         if not number:
             raise ConfigError(f"{path} holds no answers")
-        _summaries()[key] = Summary(tuple(sources), tuple(rewards), number)
+        names = {domain: tuple(rewards) for domain, rewards in rewards_of.items()}
+        rewards = dict.fromkeys(name for found in names.values() for name in found)
+        _summaries()[key] = Summary(tuple(sources), tuple(rewards), names, number)
     return _summaries()[key]
 
 

@@ -9,7 +9,7 @@ The choice is read from the first of these forms that names an option, by its le
 3. The last line: `B`, `(B)`, `**B**`, `B.`, or the text of an option, with its letter or without.
 4. The last claim that ends on a letter in brackets: "the most likely fate is (F)", "so choose option (F)."
 
-Several letters ("the answer is (B, C)") are no choice.
+Several letters ("the answer is (B, C)") are no choice, nor is the list of all options ("Answer:\nA. first\nB. second").
 
 A reply that was cut off is read by 1 and 2 only. No letter is guessed, unless `guess` says so.
 """
@@ -50,6 +50,7 @@ _CLAIM = re.compile(
 _LINE_LETTER = re.compile(r"[\s*_#>]*[(\[]?([A-J])[)\].:*_\s]*")
 _PREFIX = re.compile(r"[\s*_#>]*[(\[]?[A-J][)\].:]+")
 _SEVERAL = re.compile(r"[)\]*]*\s*(?:,|and|or|&)\s*(?:and\s|or\s)?\s*[(\[]?[A-J]\b(?!['’]| \w)")
+_OPTIONS_GO_ON = re.compile(r"[^\n]*\n\s*[(\[]?B[)\].:]")
 _ANY_LETTER = re.compile(r"\b[A-J]\b")
 
 
@@ -155,7 +156,10 @@ def _named(text: str, options: Sequence[str]) -> str | None:
     """The option that a text begins with: its letter, or its whole text as a line or a sentence."""
     if match := _LETTER.match(text):
         letter = match[1] or match[2] or match[3]
-        is_one = _is_option(letter, options) and not _SEVERAL.match(text, match.end())
+        is_one = not _SEVERAL.match(text, match.end()) and not (
+            letter == "A" and _OPTIONS_GO_ON.match(text, match.end())
+        )
+        is_one = is_one and _is_option(letter, options)
         return letter if is_one else None
     line = text.strip().split("\n", maxsplit=1)[0]
     return _by_text(line, options) or _by_text(re.split(r"[.!?]\s", line, maxsplit=1)[0], options)

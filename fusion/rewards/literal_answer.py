@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from fusion.prompts.code_reference import holds_tests
+from fusion.prompts.implied_domain import is_literal, is_literal_only, is_named, is_record
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.rewards.stated_answer import Form, opens_json, stated_answer
 from fusion.schema import Outcome
@@ -39,16 +41,20 @@ class LiteralAnswer(Reward):
     is_verifier: ClassVar[bool] = True
 
     domains: list[str] = field(default_factory=list)
-    """Verify prompts of these domains; empty: of all whose reference is a literal."""
+    """Verify prompts of these domains; empty: those whose reference only Python writes ('a', True, ['b', 1])."""
+    programs: list[str] = field(default_factory=list, metadata={"absent_when": []})
+    """Parts of names of domains that ask what a program gives: there, where `domains` is empty, numbers and lists of
+    numbers are verified too, which elsewhere are mathematics."""
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
-        yield _LiteralScorer(self.domains)
+        yield _LiteralScorer(self.domains, self.programs)
 
 
 class _LiteralScorer:
-    def __init__(self, domains: Sequence[str]) -> None:
+    def __init__(self, domains: Sequence[str], programs: Sequence[str]) -> None:
         self._domains = domains
+        self._programs = programs
 
     def score(self, candidates: Sequence[Candidate]) -> list[Score]:
         return [self._score(candidate) for candidate in candidates]
@@ -59,17 +65,23 @@ class _LiteralScorer:
         if self._domains and candidate.domain not in self._domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
         reference = candidate.reference.strip()
+        if not self._domains and not self._is_mine(reference, candidate.domain):
+            return Score(Outcome.NOT_APPLICABLE, None, "the reference is no literal, or another verifier's")
         try:
             gold = literal(reference)
         except NotLiteralError:
-            said = f"the reference {reference[:100]!r} is no Python literal"
-            return Score(Outcome.ERROR if self._domains else Outcome.NOT_APPLICABLE, None, said)
+            return Score(Outcome.ERROR, None, f"the reference {reference[:100]!r} is no Python literal")
         answer = _answer(candidate.text, candidate.finish_reason == "length")
         if answer is None:
             return Score(Outcome.FAIL, 0.0, f"no answer found, expected {reference}"[:300])
         if _is_right(answer, gold):
             return Score(Outcome.PASS, 1.0)
         return Score(Outcome.FAIL, 0.0, f"answered {answer[:150]}, expected {reference}"[:300])
+
+    def _is_mine(self, reference: str, domain: str) -> bool:
+        if is_record(reference) or holds_tests(reference):
+            return False
+        return is_literal(reference) if is_named(domain, self._programs) else is_literal_only(reference)
 
 
 def literal(text: str) -> Any:

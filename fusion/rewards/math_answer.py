@@ -8,6 +8,7 @@ in place of theirs.
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import ClassVar
 
 from fusion.errors import ConfigError
 from fusion.prompts.code_reference import holds_tests
-from fusion.prompts.implied_domain import is_literal_only
+from fusion.prompts.implied_domain import is_literal, is_literal_only, is_named
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.rewards.child import Child, ChildFailed, ChildTimeout
 from fusion.schema import Outcome
@@ -33,6 +34,11 @@ class MathAnswer(Reward):
 
     domains: list[str] = field(default_factory=list)
     """Verify prompts of these domains; empty: of all. References elsewhere may be prose, which has numbers too."""
+    leaves_others: bool = field(default=False, metadata={"absent_when": False})
+    """Whether other verifiers judge prompts of the same run: a letter of a choice, tests, and what only Python writes
+    ('a', True, ['b', 1]) are left to them, so that no answer has two verdicts."""
+    programs: list[str] = field(default_factory=list, metadata={"absent_when": []})
+    """Parts of names of domains that ask what a program gives: there, numbers and lists are Python's too."""
     deadline_s: float = 10.0
     """Time for one answer; then the outcome is timeout."""
     library: str = ""
@@ -48,22 +54,24 @@ class MathAnswer(Reward):
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
         with Child(f"{__name__}:load", self.deadline_s) as child:
-            yield _MathScorer(child, self.domains)
+            yield _MathScorer(child, self)
 
 
 class _MathScorer:
-    def __init__(self, child: Child, domains: Sequence[str]) -> None:
+    def __init__(self, child: Child, config: MathAnswer) -> None:
         self._child = child
-        self._domains = domains
+        self._config = config
 
     def score(self, candidates: Sequence[Candidate]) -> list[Score]:
         return [self._score(candidate) for candidate in candidates]
 
     def _score(self, candidate: Candidate) -> Score:
         gold = (candidate.reference or "").strip()
-        if not gold or gold.startswith('{"') or _is_others(gold):
-            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no gold answer of mathematics")
-        if self._domains and candidate.domain not in self._domains:
+        if not gold or gold.startswith('{"'):  # an entry, tests or choices: other verifiers read those
+            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no gold answer")
+        if self._config.leaves_others and _is_others(gold, candidate.domain, self._config.programs):
+            return Score(Outcome.NOT_APPLICABLE, None, "the gold answer is another verifier's")
+        if self._config.domains and candidate.domain not in self._config.domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
         question = {"gold": gold, "reply": candidate.text, "is_cut_off": candidate.finish_reason == "length"}
         try:
@@ -78,9 +86,12 @@ class _MathScorer:
         return Score(outcome, value, verdict["detail"])
 
 
-def _is_others(gold: str) -> bool:
-    """Tests, and literals that only Python writes, are read by other verifiers; a list of texts may be answers."""
-    return holds_tests(gold) or (is_literal_only(gold) and not gold.startswith('["'))
+def _is_others(gold: str, domain: str, programs: Sequence[str]) -> bool:
+    if re.fullmatch("[A-J]", gold) or holds_tests(gold):
+        return True
+    if is_named(domain, programs):
+        return is_literal(gold)
+    return is_literal_only(gold) and not gold.startswith('["')  # a JSON list of texts may be accepted answers
 
 
 def load() -> Callable[[dict[str, object]], object]:

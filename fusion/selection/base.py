@@ -114,6 +114,9 @@ class Selection(ABC):
     clean_by: list[str] = field(default_factory=list)
     """Names of verifiers whose fail takes an answer out altogether: it may neither win nor lose."""
     seed: int = 42
+    unranked_by_verdict: bool = field(default=False, metadata={"absent_when": False})
+    """Whether a prompt none of whose answers has the reward is ranked as without one, and no window applies to it; set
+    for rewards that come with stored answers, which a file need not have for every prompt."""
 
     @abstractmethod
     def chosen(self) -> pl.Expr:
@@ -127,21 +130,41 @@ class Selection(ABC):
         """What answers are ranked by; null: not ranked, not used."""
         import polars as pl
 
-        return pl.col(f"value:{self.rank_by}") if self.rank_by else pl.lit(0.0, pl.Float32)
+        if not self.rank_by:
+            return self.unranked()
+        value = pl.col(f"value:{self.rank_by}")
+        return pl.when(self.is_ranked()).then(value).otherwise(self.unranked()) if self.unranked_by_verdict else value
 
-    def settle(self, recorded: Sequence[str]) -> None:
+    def unranked(self) -> pl.Expr:
+        """What answers are ranked by where there is no reward: nothing, all are equal."""
+        import polars as pl
+
+        return pl.lit(0.0, pl.Float32)
+
+    def is_ranked(self) -> pl.Expr:
+        """Whether the reward ranks the answers of a prompt, so that the window applies to their margins."""
+        import polars as pl
+
+        if not (self.rank_by and self.unranked_by_verdict):
+            return pl.lit(bool(self.rank_by))
+        return pl.col(f"value:{self.rank_by}").is_not_null().any().over("prompt_id")
+
+    def settle(self, recorded: Mapping[str, Sequence[str]]) -> None:
         """Replace `rank_by=recorded` by the one reward that came with the answers; by none, where none came.
+
+        Args:
+            recorded: domain -> names of the rewards that came with its answers.
 
         Raises:
             ConfigError: several came.
         """
         if self.rank_by != RECORDED:
             return
-        if len(recorded) > 1:
-            raise ConfigError(
-                f"the answers came with rewards {', '.join(recorded)}; type selection.rank_by={recorded[0]}"
-            )
-        self.rank_by = recorded[0] if recorded else ""
+        names = list(dict.fromkeys(name for found in recorded.values() for name in found))
+        if len(names) > 1:
+            raise ConfigError(f"the answers came with rewards {', '.join(names)}; type selection.rank_by={names[0]}")
+        self.rank_by = names[0] if names else ""
+        self.unranked_by_verdict = bool(names)
 
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
         """The rule of each domain; one rule sees its domains together.

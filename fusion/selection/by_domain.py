@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
+from fusion.prompts.implied_domain import is_named
 from fusion.selection.base import Selection
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ class ByDomain(Selection):
     def _rule(self, domain: str) -> Selection | None:
         if domain in self.rules:
             return self.rules[domain]
-        name = domain.casefold()
-        meant = (known for known, parts in self.known_by.items() if any(part.casefold() in name for part in parts))
+        meant = (known for known, parts in self.known_by.items() if is_named(domain, parts))
         return self.rules.get(next(meant, "other"))
 
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
@@ -48,9 +48,10 @@ class ByDomain(Selection):
             )
         return {domain: rule for domain, rule in found.items() if rule is not None}
 
-    def settle(self, recorded: Sequence[str]) -> None:
+    def settle(self, recorded: Mapping[str, Sequence[str]]) -> None:
+        """Each rule by what came with the domains that are its own: a file may rank its chats and not its sums."""
         for rule in self.rules.values():
-            rule.settle(recorded)
+            rule.settle({domain: names for domain, names in recorded.items() if self._rule(domain) is rule})
 
     def rewards(self) -> set[str]:
         return {name for rule in self.rules.values() for name in rule.rewards()}

@@ -29,11 +29,9 @@ class CorrectVsWrong(Selection):
     def rejected(self) -> pl.Expr:
         return self._is(Outcome.FAIL)
 
-    def rank(self) -> pl.Expr:
+    def unranked(self) -> pl.Expr:
         import polars as pl
 
-        if self.rank_by:
-            return super().rank()
         return (self._verdict() == Outcome.PASS.value).fill_null(value=False).cast(pl.Float32)
 
     def verdict_by(self) -> list[str]:

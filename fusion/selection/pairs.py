@@ -64,7 +64,7 @@ def _tables(selected: Selected) -> tuple[pl.DataFrame, ...]:
 def _select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selected:
     import polars as pl
 
-    frame = frame.with_columns(rule.rank().alias("rank"))
+    frame = frame.with_columns(rule.rank().alias("rank"), rule.is_ranked().alias("is_ranked"))
     answered = frame.filter((pl.col("length") > 0) & pl.col("rank").is_not_null())
     usable = _clean(answered, rule)
     whole = usable.filter((pl.col("finish_reason") != "length") & rule.chosen())
@@ -102,10 +102,11 @@ def _clean(frame: pl.DataFrame, rule: Selection) -> pl.DataFrame:
 
 def _best(rows: pl.DataFrame, by: list[str], worst: bool = False) -> pl.DataFrame:
     """First row of each group in the total order; `worst` takes the lowest reward, ties as before."""
-    order = ["rank", "length", "source_order", "sample_index"]
-    return rows.sort(order, descending=[not worst, False, False, False]).unique(
-        subset=by, keep="first", maintain_order=True
-    )
+    import polars as pl
+
+    extreme = pl.col("rank").min() if worst else pl.col("rank").max()
+    level = rows.filter(pl.col("rank") == extreme.over(by))  # most rows go, so that few are left to sort
+    return level.sort("length", "source_order", "sample_index").unique(subset=by, keep="first", maintain_order=True)
 
 
 def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection) -> pl.DataFrame:
@@ -113,7 +114,7 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
 
     same = rule.pair_policy is PairPolicy.SAME_SOURCE
     by = ["prompt_id", "source"] if same else ["prompt_id"]
-    columns = ["prompt_id", "source", "source_order", "sample_index", "rank", "folded"]
+    columns = ["prompt_id", "source", "source_order", "sample_index", "rank", "is_ranked", "folded"]
     best = _best(whole, by).select(columns)
     if rule.pair_policy is PairPolicy.CROSS_SOURCE:
         losing = losing.join(best.select("prompt_id", best_source="source"), on="prompt_id")
@@ -126,6 +127,7 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
     return joined.select(
         "prompt_id",
         "source_order",
+        "is_ranked",
         pl.col("rank").alias("best"),
         pl.col("source").alias("chosen_source"),
         pl.col("sample_index").alias("chosen_index"),
@@ -152,14 +154,13 @@ def _in_window(candidates: pl.DataFrame, rule: Selection) -> pl.DataFrame:
     import polars as pl
 
     positive = candidates.filter(pl.col("margin") > 0)
-    if not rule.rank_by:
-        return positive
+    ranked = positive.filter("is_ranked")
     low, high = rule.window.low, rule.window.high
-    if rule.window.scale is WindowScale.QUANTILE and positive.height:
-        margins = positive["margin"]
+    if rule.window.scale is WindowScale.QUANTILE and ranked.height:
+        margins = ranked["margin"]
         low, high = margins.quantile(low, "linear") or 0.0, margins.quantile(high, "linear") or 0.0
     # A margin is a difference of two fp32 rewards: 0.10 itself must pass.
-    return positive.filter(pl.col("margin").is_between(low - 1e-7, high + 1e-7))
+    return positive.filter(~pl.col("is_ranked") | pl.col("margin").is_between(low - 1e-7, high + 1e-7))
 
 
 def _keep_sources(valid: pl.DataFrame, rule: Selection) -> pl.DataFrame:
@@ -177,7 +178,7 @@ def _keep_sources(valid: pl.DataFrame, rule: Selection) -> pl.DataFrame:
     if rule.source_pair is not SourcePair.ALL:
         ordered = ordered.unique(subset=["prompt_id"], keep="first", maintain_order=True)
     index = pl.int_range(pl.len()).over("prompt_id").cast(pl.Int32).alias("pair_index")
-    return ordered.with_columns(index).drop("best", "source_order")
+    return ordered.with_columns(index).drop("best", "is_ranked", "source_order")
 
 
 def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule: Selection) -> pl.DataFrame:

@@ -27,19 +27,23 @@ def main() -> None:
             "source": pl.Series([f"source_{i}" for i in range(NUM_SOURCES)]).gather(source),
             "source_order": source.astype(np.int32),
             "sample_index": (index % NUM_SAMPLES).astype(np.int32),
+            "dataset": "d",
+            "domain": "instruction",
             "finish_reason": "stop",
             "length": rng.integers(1, 4000, total),
             "folded": index.astype(np.uint64),
             "value:rm": rng.normal(0.12, 0.03, total).astype(np.float32),
         }
     )
-    prompts = pl.DataFrame({"prompt_id": ids, "dataset": "d"})
+    prompts = pl.DataFrame({"prompt_id": ids, "dataset": "d", "domain": "instruction"})
     rule = BestWorstPerSource(rank_by="rm", window=Window(low=0.01, high=0.1), split=Split(sft_frac=0.4))
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     selected = select(frame, prompts, rule)
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"select: {total:,} responses in {seconds:.1f} s ({seconds / 10:.2f} of the goal), peak {peak:.2f} GiB;")
+    print(
+        f"select: {total:,} responses in {seconds:.1f} s ({seconds / 10:.2f} of the goal, {used:.1f} s of CPU), peak {peak:.2f} GiB;"
+    )
     print(f"        {selected.sft.height:,} SFT rows, {selected.pairs.height:,} pairs")
 
 

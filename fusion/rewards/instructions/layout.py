@@ -47,7 +47,7 @@ def title(reply: str) -> bool:
     """A title in double angular brackets within a line: <<poem of joy>>."""
     for line in reply.split("\n"):
         start, end = line.find("<<"), line.rfind(">>")
-        if start >= 0 and line[start + 2 : end].lstrip("<").rstrip(">").strip():
+        if 0 <= start < end and line[start + 2 : end].lstrip("<").rstrip(">").strip():
             return True
     return False
 
