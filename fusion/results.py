@@ -19,7 +19,7 @@ from fusion.report.record import RunRecord
 from fusion.report.terminal import results_table
 from fusion.run_folder import RunFolder, write_result
 from fusion.runner import Outcome
-from fusion.selection.why import notes
+from fusion.selection.why import notes, unused_line
 from fusion.stages.choose import ChooseConfig, sentence
 
 
@@ -32,7 +32,7 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     )
     run = RunFolder(folder, result)
     report = _write_report(run)
-    for note in _lost_pairs(recipe, outcome):
+    for note in _selection_notes(recipe, outcome):
         console.print(f"[yellow]note  [/] {note}", soft_wrap=True, highlight=False)
     if evaluation:
         if "choice" in evaluation:
@@ -48,11 +48,11 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     return result
 
 
-def _lost_pairs(recipe: Recipe, outcome: Outcome) -> list[str]:
-    """Why prompts make no pair, and what to type, for each selection of the run."""
-    steps = [step for step in recipe.steps.values() if step.kind == "pairs"]
-    accounts = [outcome.artifact(step).manifest["accounts"] for step in steps]
-    return [note for found in accounts for note in notes(found["dropped"])]  # type: ignore[index]
+def _selection_notes(recipe: Recipe, outcome: Outcome) -> list[str]:
+    """Why prompts make no pair, what to type, and which answers were not used, for each selection of the run."""
+    made = [outcome.artifact(step).manifest for step in recipe.steps.values() if step.kind == "pairs"]
+    lost = [note for manifest in made for note in notes(manifest["accounts"]["dropped"])]  # type: ignore[index]
+    return lost + [line for manifest in made if (line := unused_line(manifest.get("totals", {})))]  # type: ignore[arg-type]
 
 
 def rewrite_report(arguments: Sequence[str]) -> int:

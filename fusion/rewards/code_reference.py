@@ -20,7 +20,7 @@ from fusion.sandbox.names import free_names, used_and_bound
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What `ast.parse` raises on text that is no Python, whatever it holds."""
-_TESTLIKE = re.compile(r"\bassert|\bdef\s+(?:check|test)|\bunittest\b")
+_TESTLIKE = re.compile(r"\bassert(?![a-z])|\bdef\s+(?:check|test)|\bunittest\b")
 _DEFINES_ONLY = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 
 

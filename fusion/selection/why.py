@@ -32,6 +32,15 @@ REMEDY: Mapping[Reason, str] = {
 """What to type where pairs were lost to a choice that can be made otherwise."""
 
 
+WORDS = {
+    "empty": "empty",
+    "truncated": "truncated",
+    "duplicate": "repeat another of their source",
+    "unranked": "without the ranking reward",
+}
+"""How reasons of unused answers read in a sentence."""
+
+
 def notes(lost: Mapping[str, int]) -> list[str]:
     """A line for each such reason: `702 prompts make no pair: ...`.
 
@@ -39,3 +48,21 @@ def notes(lost: Mapping[str, int]) -> list[str]:
         lost: reason -> number of prompts, as the accounts of the pairs have them.
     """
     return [f"{lost[reason]:,} prompts make no pair: {said}" for reason, said in REMEDY.items() if lost.get(reason)]
+
+
+def unused_line(counts: Mapping[str, int]) -> str:
+    """One line of `fusion.selection.unused`'s counts, the sources added up; empty: every answer was of use.
+
+    Example: unused_line({"truncated/gemma": 3, "truncated/qwen": 1}) == "answers: 4 truncated (gemma 3, qwen 1)"
+    """
+    by_reason: dict[str, list[tuple[str, int]]] = {}
+    for key, number in counts.items():
+        reason, _, source = key.partition("/")
+        if source:
+            by_reason.setdefault(reason, []).append((source, number))
+    parts = []
+    for reason, found in by_reason.items():
+        most = sorted(found, key=lambda one: -one[1])
+        named = ", ".join(f"{source} {number:,}" for source, number in most[:3]) + (", ..." if len(most) > 3 else "")
+        parts.append(f"{sum(number for _, number in found):,} {WORDS.get(reason, f'failed by {reason}')} ({named})")
+    return f"answers: {'; '.join(parts)}" if parts else ""

@@ -18,6 +18,7 @@ from fusion.runtime import Runtime
 from fusion.schema import PREFERENCE_PAIR, SFT_EXAMPLE, Reason
 from fusion.selection.base import Selection
 from fusion.selection.pairs import select
+from fusion.selection.unused import unused
 from fusion.selection.why import DETAIL
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
@@ -46,9 +47,11 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
     check(config)
     inputs = {name: works[0].table_in(name) for name in works[0].inputs}
     prompts = prompt_frame(inputs)
-    selected = select(scored_frame(inputs, config.sources, config.rewards), prompts, config.selection)
+    frame = scored_frame(inputs, config.sources, config.rewards)
+    selected = select(frame, prompts, config.selection)
     texts = _Texts(inputs, config)
     for work in works:
+        work.rows_out.totals.update(unused(frame, config.selection))
         if work.step.produces is SFT_EXAMPLE:
             _commit(work.rows_out, texts.sft_rows(selected.sft), selected.sft_drops, prompts)
         else:

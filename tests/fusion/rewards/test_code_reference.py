@@ -67,3 +67,30 @@ def test_references_of_other_kinds_have_no_tests(reference: str | None) -> None:
 def test_broken_tests_are_the_references_fault(reference: str, message: str) -> None:
     with pytest.raises(BadReference, match=message):
         code_reference(reference)
+
+
+HEAD = 'from typing import List\n\ndef twice(x):\n    return 2 * x\n\ndef f(x: List[int]):\n    """Twice the sum."""\n'
+
+
+@pytest.mark.parametrize("asked", [HEAD, f"Complete this:\n```python\n{HEAD}```"], ids=["alone", "fenced"])
+@pytest.mark.parametrize("entry", ["f", None])
+def test_code_in_the_prompt_is_the_code_to_continue(asked: str, entry: str | None) -> None:
+    """HumanEval's prompts are code, and its records name the tests and the entry point only."""
+    tests = "def check(candidate):\n    assert candidate([1]) == twice(1)\n"
+    reference = json.dumps({"tests": tests, "entry_point": entry}) if entry else f"{tests}\ncheck(f)\n"
+    found = code_reference(reference, asked)
+    assert found is not None
+    assert (found.prompt, found.needed) == (HEAD, ["f"])
+    assert found.setup == HEAD
+
+
+@pytest.mark.parametrize("asked", ["Write f, which def f would do.", "```python\ndef g(x):\n    pass\n```", ""])
+def test_a_prompt_without_such_code_gives_none(asked: str) -> None:
+    found = code_reference('["assert f(1) == 1"]', asked)
+    assert found is not None
+    assert (found.prompt, found.needed) == ("", ["f"])
+
+
+@pytest.mark.parametrize("reference", ['["b", "a"]', "[1, 2]", "'an assertive cat'", '["assertive"]'])
+def test_literals_are_no_tests(reference: str) -> None:
+    assert code_reference(reference) is None

@@ -12,6 +12,8 @@ from fusion.selection.best_worst_per_source import BestWorstPerSource
 from fusion.selection.by_domain import ByDomain
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.selection.pairs import Selected, select
+from fusion.selection.unused import unused
+from fusion.selection.why import unused_line
 
 WIDE = Window(low=0.0, high=10.0)
 PAIRS_FIRST = Split(sft_frac=0.0, without_pair=WithoutPair.SFT)
@@ -254,6 +256,21 @@ def test_an_answer_that_a_check_fails_neither_wins_nor_loses() -> None:
     assert selected.sft["prompt_id"].to_list() == ["p"]
     assert reasons(selected.sft_drops) == {"q": "unclean"}
     assert reasons(selected.pair_drops) == {"p": "no_failing_response", "q": "unclean"}
+
+
+def test_answers_that_are_not_used_are_counted_by_source() -> None:
+    rows = frame(
+        ("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("p", "b", 0, "pass", None), ("p", "c", 0, "pass", 0.5)
+    )  # fmt: skip
+    rows = rows.with_columns(
+        pl.Series("finish_reason", ["stop", "stop", "length", "stop"]),
+        pl.Series("outcome:clean_text", ["pass", "pass", "pass", "fail"]),
+        pl.Series("length", [5, 5, 5, 0]),
+        pl.Series("folded", [7, 7, 8, 9], dtype=pl.UInt64),
+    )
+    found = unused(rows, math(clean_by=["clean_text"]))
+    assert found == {"clean_text/c": 1, "duplicate/a": 1, "empty/c": 1, "truncated/b": 1, "unranked/b": 1}
+    assert unused_line({"truncated/a": 3, "truncated/b": 1}) == "answers: 4 truncated (a 3, b 1)"
 
 
 def test_without_a_reward_the_shorter_answer_is_taken_and_no_pair_is_made() -> None:
