@@ -31,6 +31,7 @@ from fusion.planning.assumptions import Assumptions
 from fusion.prompts.base import Prompts
 from fusion.prompts.stored import Stored
 from fusion.rewards.base import Reward
+from fusion.rewards.fits_target import FitsTarget
 from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
 from fusion.stored import StoredResponses
@@ -185,6 +186,8 @@ def check(config: Config) -> None:
             train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
         _resolved(config.target.model, "target.model")
     for reward in config.rewards.values():
+        if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
+            reward.model = config.target.model
         reward.resolve()
     config.prompts.resolve()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +24,8 @@ class FitsTarget(Reward):
 
     is_verifier: ClassVar[bool] = True
 
-    model: ModelRef = field(default_factory=ModelRef)
+    model: ModelRef | None = None
+    """null: the run's target."""
     max_length: int = 2048
     """Tokens; FuseChat-3.0 trains at 2,048 (section 4.1)."""
 
@@ -33,15 +34,25 @@ class FitsTarget(Reward):
             raise ConfigError(f"rewards.fits_target.max_length must be at least 1, got {self.max_length}")
 
     def resolve(self) -> None:
-        resolve(self.model)
+        """Raises:
+        ConfigError: there is no target either.
+        """
+        resolve(self._model)
+
+    @property
+    def _model(self) -> ModelRef:
+        if self.model is None:
+            raise ConfigError("rewards.fits_target has no model and the run no target; type target=... (conf/target/)")
+        return self.model
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
         from fusion.chat import Renderer
         from fusion.modelfiles import prepare
 
-        folder = prepare(self.model, Path(cache))
-        yield _LengthScorer(Renderer.load(folder, self.model.chat, self.model.trust_remote_code), self.max_length)
+        model = self._model
+        folder = prepare(model, Path(cache))
+        yield _LengthScorer(Renderer.load(folder, model.chat, model.trust_remote_code), self.max_length)
 
 
 class _LengthScorer:

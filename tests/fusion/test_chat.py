@@ -12,9 +12,18 @@ from omegaconf import OmegaConf
 from fusion.chat import Renderer
 from fusion.errors import ConfigError
 from fusion.models import ChatConfig
+from tests.shared_data import shared_data
 from tests.tiny import CHAT_TEMPLATE, make_tokenizer
 
-DATA = Path(__file__).parents[3] / "shared/data/tokenizers"
+CONF = Path(__file__).parents[2] / "conf"
+FAMILIES = {"llama31": "llama3_1", "llama32": "llama3_1", "qwen25": "qwen3", "gemma2": "gemma3", "gemma3": "gemma3"}
+"""Beginning of a yaml's name -> the public tokenizer of its family."""
+MODELS = sorted(
+    path
+    for group in ("source", "target")
+    for path in CONF.glob(f"{group}/*.yaml")
+    if path.stem.split("_")[0] in FAMILIES
+)
 USER = [{"role": "user", "content": "1 + 1?"}]
 BOS, END = 1, 2
 NO_SYSTEM = (
@@ -119,15 +128,36 @@ def test_the_fingerprint_follows_what_changes_ids(tmp_path: Path) -> None:
     assert renderer(tmp_path / "d", template=NO_SYSTEM).fingerprint != plain
 
 
+def family_folder(folder: Path, family: str) -> Path:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        packed = shared_data(f"tokenizers/{family}/{name}.gz").read_bytes()
+        (folder / name).write_bytes(gzip.decompress(packed))
+    return folder
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_model_of_conf_begins_once_and_ends_its_turn_once(tmp_path: Path, path: Path) -> None:
+    family = FAMILIES[path.stem.split("_")[0]]
+    chat = OmegaConf.merge(OmegaConf.structured(ChatConfig), OmegaConf.load(path).get("model", {}).get("chat", {}))
+    made = Renderer.load(family_folder(tmp_path, family), OmegaConf.to_object(chat))  # type: ignore[arg-type]
+    bos = made.tokenizer.bos_token_id
+    is_line_by_line = made.tokenizer.decode(made.end_of_turn_id) == "\n"  # a base model that continues a list
+    for text in ("2", "Two. That is all." if is_line_by_line else "Two.\n\nThat is all.", "<think>"):
+        prompt, response = made.prompt_ids(USER, "gcd"), made.response_ids(text)
+        if family == "qwen3":
+            assert bos is None or bos not in prompt + response
+        else:
+            assert prompt.count(bos) == 1
+            assert (prompt[0], response.count(bos)) == (bos, 0)
+        assert (response.count(made.end_of_turn_id), response[-1]) == (1, made.end_of_turn_id)
+
+
 @pytest.mark.parametrize(("family", "system"), [("llama3_1", None), ("qwen3", "You are a helpful assistant.")])
 def test_ids_equal_recorded_ones_of_real_families(tmp_path: Path, family: str, system: str | None) -> None:
     """Prompts of published runs: one <|begin_of_text|> for Llama, none and a system message for Qwen."""
-    if not DATA.is_dir():
-        pytest.skip(f"{DATA} is not there: recorded tokenizations are not part of the repository")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes(gzip.decompress((DATA / family / f"{name}.gz").read_bytes()))
-    made = Renderer.load(tmp_path, ChatConfig(system=system))
-    golden = [json.loads(line) for line in (DATA / "golden_chat_tokenization.jsonl").read_text("utf-8").splitlines()]
+    made = Renderer.load(family_folder(tmp_path, family), ChatConfig(system=system))
+    recorded = shared_data("tokenizers/golden_chat_tokenization.jsonl").read_text("utf-8")
+    golden = [json.loads(line) for line in recorded.splitlines()]
     cases = [case for case in golden if case["family"] == family]
     assert len(cases) > 20
     for case in cases:
