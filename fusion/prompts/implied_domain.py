@@ -71,7 +71,7 @@ def _is_number(value: object) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_record(text: str) -> bool:
-    """Whether a text is a JSON object that some verifier reads: tests, a choice with options, checkable instructions."""
+    """Whether a text is a JSON object that a verifier reads: tests, a choice with options, checkable instructions."""
     try:
         fields = json.loads(text)
     except ValueError:

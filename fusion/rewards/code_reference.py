@@ -3,7 +3,7 @@
 Three forms: Python source with asserts; a JSON list of assert lines (MBPP); a JSON object `{"tests": source or list,
 "entry_point": name, "prompt": code to continue, "setup" or "imports": code}`, of which only the tests are needed, as
 HumanEval has them (there the tests define `check(candidate)`). Code given in the prompt and the setup runs before the
-program, and for the tests too. Where the reference has no `prompt`, the code to continue is looked for in what was asked.
+program, and for the tests too. A reference without `prompt` takes the code to continue from what was asked.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class NotLiteralError(ValueError):
 
 @dataclass(kw_only=True)
 class LiteralAnswer(Reward):
-    """Pass or fail with value 1 or 0. "No answer found" is a fail; in the named domains a reference that is no literal is
-    an error.
+    """Pass or fail with value 1 or 0. "No answer found" is a fail; a reference that is no literal is an error in the
+    named domains.
 
     Example: reference "{'a': 1}", reply '{"reasoning": "...", "answer": "{\\"a\\": 1}"}': pass
     """

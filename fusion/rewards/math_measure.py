@@ -10,13 +10,19 @@ from fusion.rewards.math_text import Quantity
 _IN_BASE = re.compile(r"(?P<sign>-?)(?P<digits>[0-9A-Z]+)_\{?(?P<base>\d{1,2})\}?")
 _DIGITS = re.compile(r"-?[0-9A-Z]+")
 _SCALES = {
-    "length": {"mm": "0.001", "cm": "0.01", "m": "1", "km": "1000", "millimeter": "0.001", "centimeter": "0.01", "meter": "1",
-               "kilometer": "1000", "inch": "0.0254", "inche": "0.0254", "in": "0.0254", "foot": "0.3048", "feet": "0.3048",
-               "ft": "0.3048", "yard": "0.9144", "mile": "1609.344"},
-    "mass": {"mg": "0.001", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "ounce": "28.349523125",
-             "pound": "453.59237"},
-    "time": {"second": "1", "sec": "1", "s": "1", "minute": "60", "min": "60", "hour": "3600", "hr": "3600", "h": "3600",
-             "day": "86400", "week": "604800"},
+    "length": {
+        "mm": "0.001", "cm": "0.01", "m": "1", "km": "1000", "millimeter": "0.001", "centimeter": "0.01", "meter": "1",
+        "kilometer": "1000", "inch": "0.0254", "inche": "0.0254", "in": "0.0254", "foot": "0.3048", "feet": "0.3048",
+        "ft": "0.3048", "yard": "0.9144", "mile": "1609.344",
+    },
+    "mass": {
+        "mg": "0.001", "g": "1", "kg": "1000", "gram": "1", "kilogram": "1000", "ounce": "28.349523125",
+        "pound": "453.59237",
+    },
+    "time": {
+        "second": "1", "sec": "1", "s": "1", "minute": "60", "min": "60", "hour": "3600", "hr": "3600", "h": "3600",
+        "day": "86400", "week": "604800",
+    },
     "money": {"cent": "0.01", "penny": "0.01", "dollar": "1"},
 }  # fmt: skip
 """Unit, without the s of its plural -> how many of its dimension's first."""

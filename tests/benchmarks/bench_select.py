@@ -41,9 +41,8 @@ def main() -> None:
     selected = select(frame, prompts, rule)
     seconds, used = time.perf_counter() - started, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"select: {total:,} responses in {seconds:.1f} s ({seconds / 10:.2f} of the goal, {used:.1f} s of CPU), peak {peak:.2f} GiB;"
-    )
+    print(f"select: {total:,} responses in {seconds:.1f} s, {seconds / 10:.2f} of the goal ({used:.1f} s of CPU);")
+    print(f"        peak {peak:.2f} GiB, {peak / 2:.2f} of the goal;")
     print(f"        {selected.sft.height:,} SFT rows, {selected.pairs.height:,} pairs")
 
 

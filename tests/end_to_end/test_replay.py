@@ -28,11 +28,13 @@ PROMPTS: dict[str, dict[str, Any]] = {
         "answers": ("    return a + b\n", "    return a - b\n"),
     },
     "c2": {
-        "prompt": "Write `double`.", "domain": "coding", "reference": '["assert double(2) == 4", "assert double(0) == 0"]',
+        "prompt": "Write `double`.", "domain": "coding",
+        "reference": '["assert double(2) == 4", "assert double(0) == 0"]',
         "answers": ("```python\ndef double(n): return 2 * n\n```", "```python\ndef double(n): return n\n```"),
     },
     "c3": {
-        "prompt": "Write a function that halves a number.", "domain": "code", "reference": "assert half(4) == 2\nassert half(2) == 1",
+        "prompt": "Write a function that halves a number.", "domain": "code",
+        "reference": "assert half(4) == 2\nassert half(2) == 1",
         "answers": ("def half(n): return n // 2", "def half(n): return n"),
     },
     "p1": {

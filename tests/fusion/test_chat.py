@@ -141,8 +141,8 @@ def test_every_model_of_conf_begins_once_and_ends_its_turn_once(tmp_path: Path, 
     chat = OmegaConf.merge(OmegaConf.structured(ChatConfig), OmegaConf.load(path).get("model", {}).get("chat", {}))
     made = Renderer.load(family_folder(tmp_path, family), OmegaConf.to_object(chat))  # type: ignore[arg-type]
     bos = made.tokenizer.bos_token_id
-    is_line_by_line = made.tokenizer.decode(made.end_of_turn_id) == "\n"  # a base model that continues a list
-    for text in ("2", "Two. That is all." if is_line_by_line else "Two.\n\nThat is all.", "<think>"):
+    lines = "Two. That is all." if "\n" in made.stop_strings else "Two.\n\nThat is all."  # a line may be the turn
+    for text in ("2", lines, "<think>"):
         prompt, response = made.prompt_ids(USER, "gcd"), made.response_ids(text)
         if family == "qwen3":
             assert bos is None or bos not in prompt + response

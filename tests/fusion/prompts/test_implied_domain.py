@@ -10,9 +10,11 @@ CASES = [
     ("18", "math"), (r"\frac{1}{2}", "math"), ("She has 2 + 70 = 72.\n#### 72", "math"), ("(1, 2)", "math"),
     ("[0, \\infty)", "math"), ("B", "choice"), ('{"answer": "B", "options": ["x", "y"]}', "choice"),
     ('["assert f(1) == 1"]', "code"), ("assert f(1) == 1\nassert f(2) == 2", "code"),
-    ('{"tests": "def check(c):\\n    assert c(1)", "entry_point": "f"}', "code"), ("['a', 1]", "literal"), ("True", "literal"),
+    ('{"tests": "def check(c):\\n    assert c(1)", "entry_point": "f"}', "code"),
+    ("['a', 1]", "literal"), ("True", "literal"),
     ('{"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}', "instruction"), (None, "instruction"),
-    ("", "instruction"), ("Paris", "instruction"), ("The Nile, which is 6,650 km long, flows north. " * 4, "instruction"),
+    ("", "instruction"), ("Paris", "instruction"),
+    ("The Nile, which is 6,650 km long, flows north. " * 4, "instruction"),
 ]  # fmt: skip
 
 
