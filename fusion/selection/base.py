@@ -166,6 +166,10 @@ class Selection(ABC):
         self.rank_by = names[0] if names else ""
         self.unranked_by_verdict = bool(names)
 
+    def pairs_within_sources(self) -> bool:
+        """Whether it, or any of its rules, pairs answers of one source only."""
+        return self.pair_policy is PairPolicy.SAME_SOURCE
+
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
         """The rule of each domain; one rule sees its domains together.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fusion.errors import ConfigError
 from fusion.prompts.implied_domain import is_named
 from fusion.selection.base import Selection
+from fusion.selection.best_of_all import BestOfAll
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,6 +53,9 @@ class ByDomain(Selection):
         """Each rule by what came with the domains that are its own: a file may rank its chats and not its sums."""
         for rule in self.rules.values():
             rule.settle({domain: names for domain, names in recorded.items() if self._rule(domain) is rule})
+
+    def pairs_within_sources(self) -> bool:
+        return any(rule.pairs_within_sources() for rule in self.rules.values() if not isinstance(rule, BestOfAll))
 
     def rewards(self) -> set[str]:
         return {name for rule in self.rules.values() for name in rule.rewards()}

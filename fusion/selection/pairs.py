@@ -113,14 +113,12 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
     import polars as pl
 
     same = rule.pair_policy is PairPolicy.SAME_SOURCE
-    by = ["prompt_id", "source"] if same else ["prompt_id"]
-    columns = ["prompt_id", "source", "source_order", "sample_index", "rank", "is_ranked", "folded"]
-    best = _best(whole, by).select(columns)
     if rule.pair_policy is PairPolicy.CROSS_SOURCE:
-        losing = losing.join(best.select("prompt_id", best_source="source"), on="prompt_id")
-        losing = losing.filter(pl.col("source") != pl.col("best_source"))
-    worst = _best(losing, by, worst=True).select(columns)
-    joined = _of_two(best.join(worst, on=by, suffix="_rejected"), losing, by)
+        joined = _of_two_sources(whole, losing)
+    else:
+        by = ["prompt_id", "source"] if same else ["prompt_id"]
+        best, worst = _best(whole, by), _best(losing, by, worst=True)
+        joined = _of_two(best.join(worst, on=by, suffix="_rejected"), losing, by)
     rejected_source = pl.col("source") if same else pl.col("source_rejected")
     is_same_text = pl.col("folded") == pl.col("folded_rejected")
     margin = pl.when(is_same_text).then(0.0).otherwise(pl.col("rank") - pl.col("rank_rejected"))
@@ -135,6 +133,20 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
         pl.col("sample_index_rejected").alias("rejected_index"),
         margin.cast(pl.Float32).alias("margin"),
     )
+
+
+def _of_two_sources(whole: pl.DataFrame, losing: pl.DataFrame) -> pl.DataFrame:
+    """Of each prompt the best answer for which another source has one to reject, with the worst of these."""
+    import polars as pl
+
+    by = ["prompt_id", "source"]
+    joined = _best(whole, by).join(_best(losing, by, worst=True), on="prompt_id", suffix="_rejected")
+    order = ["length", "source_order", "sample_index"]
+    order = ["rank", *order, "rank_rejected", *(f"{name}_rejected" for name in order)]
+    ordered = joined.filter(pl.col("source") != pl.col("source_rejected")).sort(
+        order, descending=[name == "rank" for name in order]
+    )
+    return ordered.unique(subset=["prompt_id"], keep="first", maintain_order=True)
 
 
 def _of_two(joined: pl.DataFrame, losing: pl.DataFrame, by: list[str]) -> pl.DataFrame:

@@ -41,13 +41,17 @@ WORDS = {
 """How reasons of unused answers read in a sentence."""
 
 
-def notes(lost: Mapping[str, int]) -> list[str]:
+def notes(lost: Mapping[str, int], is_same_source: bool) -> list[str]:
     """A line for each such reason: `702 prompts make no pair: ...`.
 
     Args:
         lost: reason -> number of prompts, as the accounts of the pairs have them.
+        is_same_source: whether any rule pairs answers of one source only.
     """
-    return [f"{lost[reason]:,} prompts make no pair: {said}" for reason, said in REMEDY.items() if lost.get(reason)]
+    said = dict(REMEDY)
+    if not is_same_source:
+        del said[Reason.NO_SAME_SOURCE_PAIR]
+    return [f"{lost[reason]:,} prompts make no pair: {text}" for reason, text in said.items() if lost.get(reason)]
 
 
 def unused_line(counts: Mapping[str, int]) -> str:

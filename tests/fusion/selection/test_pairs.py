@@ -180,6 +180,9 @@ def test_cross_source_pairs_are_of_two_sources() -> None:
     rows = frame(("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("p", "b", 0, "fail", 0.3))
     assert pair_keys(select(rows, prompts("p"), math(pair_policy=PairPolicy.CROSS_SOURCE))) == [("p", "a", 0, "b", 0)]
     assert pair_keys(select(rows, prompts("p"), math(pair_policy=PairPolicy.ALL))) == [("p", "a", 0, "a", 1)]
+    # The only wrong answer is of the source of the best one: the next best source takes its place.
+    rows = frame(("p", "a", 0, "pass", 0.9), ("p", "a", 1, "fail", 0.1), ("p", "b", 0, "pass", 0.3))
+    assert pair_keys(select(rows, prompts("p"), math(pair_policy=PairPolicy.CROSS_SOURCE))) == [("p", "b", 0, "a", 1)]
 
 
 @pytest.mark.parametrize(("total", "sft"), [(51_098, 20_439), (20_374, 8_149), (9_435, 3_774)])
