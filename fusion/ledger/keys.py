@@ -124,10 +124,12 @@ def _rows(tables: RunTables) -> Iterator[_Row]:
         names = {name: value for name, value in (section.get("columns") or {}).items() if name in known}
         columns = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Columns), names))
         assert isinstance(columns, Columns)
+        naming = (section.get("columns") or {}).get("prompt_id", "")  # a file of answers may name its prompts
         for name, row in file_rows(path):
-            prompt = to_prompt(row, name, columns, "")
-            given = [_text(row.get(one)) for one in GIVEN_IDS] if isinstance(row, Mapping) else []
-            yield _Row(name, prompt_id(prompt.messages, prompt.reference), [one for one in given if one])
+            prompt, cells = to_prompt(row, name, columns, ""), row if isinstance(row, Mapping) else {}
+            given = [_text(cells.get(one)) for one in GIVEN_IDS]
+            named = _text(cells.get(naming)) or prompt_id(prompt.messages, prompt.reference)
+            yield _Row(name, named, [one for one in given if one])
 
 
 def _text(value: object) -> str | None:
