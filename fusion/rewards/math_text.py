@@ -20,10 +20,10 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
         (r"\t(?=(?:imes|ext|frac|heta|an|au|o)(?![a-z]))", r"\\t"),
         (r"\r(?=(?:ight|ho|angle|ceil|floor|m)(?![a-z]))", r"\\r"),
         (r"\n(?=(?:eq|e|u|abla|otin)(?![a-z]))", r"\\n"),
-        (r"\\\\(?=[a-zA-Z]{2}|\$)", r"\\"),
+        (r"(?<!\\)\\\\(?=[a-zA-Z]{2}|\$)", r"\\"),  # but \\\frac is the end of a matrix's row
         (r"\\?\$|\\[()\[\]]|\*\*|__|`|[€£¥￥]", ""),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![a-zA-Z])|\\!", ""),
-        (r"\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
+        (r"(?<!\\)\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
         (r"\{,\}", ","),
         (r"\\varnothing(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset"),
         (r"\\[dtc]frac", r"\\frac"),
@@ -55,6 +55,8 @@ _QUANTITY = re.compile(
 )
 _WORDS = re.compile(r"[^\W\d_]+(?:[. '’-]+[^\W\d_]+)*")
 _PROSE = re.compile(rf"(?<![\\\w])(?:[^\W\d_]{{2,}}\s+[^\W\d_]{{2,}}|[^\W\d_]{{4,}})(?![\w{{(])|[{_CHINESE}]{{2}}")
+_VARIABLE = re.compile(r"[\d)}.][abcdeijknopqrtuvwxyz]$")  # 2k is no 2; 2m and 5 k may be
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}(?:\{[clr|]+\})?")
 _CHINESE_BESIDE_NUMBER = re.compile(rf"(?<=[{_CHINESE}])(?=[-\d.$\\])|(?<=[\d%])(?=[{_CHINESE}])")
 _MOST_DIGITS = 1000
 
@@ -100,7 +102,7 @@ def is_words(text: str) -> bool:
 
 def is_prose(text: str) -> bool:
     """Whether an answer is a sentence, in which the mathematics must be looked for."""
-    return _PROSE.search(text) is not None
+    return _PROSE.search(_ENVIRONMENT.sub(" ", text)) is not None
 
 
 def searchable(text: str) -> str:
@@ -114,7 +116,7 @@ def quantity(text: str) -> Quantity | None:
     Example: quantity("12.5 miles per hour") == Quantity(Fraction(25, 2), False, False, "miles per hour")
     """
     match = _QUANTITY.fullmatch(text)
-    if match is None or len(text) > _MOST_DIGITS:
+    if match is None or len(text) > _MOST_DIGITS or _VARIABLE.search(text):
         return None
     numerator = Fraction(match["n0"] or match["n1"] or match["n2"] or match["n3"])
     denominator = match["d0"] or match["d1"] or match["d2"] or match["d3"]

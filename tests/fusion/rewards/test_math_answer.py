@@ -22,6 +22,18 @@ CASES = [
     ("1,000", "It costs $1000 in all.", Outcome.PASS),
     ("She has 2 + 70 = 72.\n#### 72", "Answer: 72", Outcome.PASS),  # a gold solution of GSM8K
     ("7", "I do not know.", Outcome.FAIL),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\boxed{\begin{pmatrix} 1 \\ 2 \end{pmatrix}}", Outcome.PASS),
+    (
+        r"\begin{pmatrix} -1/3 \\ 2/3 \end{pmatrix}",
+        r"\boxed{\begin{pmatrix}-\frac13\\\frac23\end{pmatrix}}",
+        Outcome.PASS,
+    ),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\boxed{\begin{bmatrix}1&2\\3&4\end{bmatrix}}", Outcome.PASS),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\boxed{\begin{bmatrix}1&2\\3&5\end{bmatrix}}", Outcome.FAIL),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\boxed{\begin{pmatrix} 1 & 2 \end{pmatrix}}", Outcome.FAIL),
+    ("2k", r"\boxed{2}", Outcome.FAIL),
+    ("2k", r"\boxed{k \cdot 2}", Outcome.PASS),
+    ("5m", r"\boxed{5}", Outcome.PASS),
     (None, "7", Outcome.NOT_APPLICABLE),
     ('{"answer": "7", "metadata": {}, "reasoning_gym": "gcd"}', "7", Outcome.NOT_APPLICABLE),
 ]
