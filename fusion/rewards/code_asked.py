@@ -26,6 +26,15 @@ def stubs(code: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and all(map(_is_empty, node.body))}
 
 
+def without_stubs(code: str) -> str:
+    """The code less its stubs, which would stand in for the program where tests call it by name."""
+    empty = stubs(code)
+    if not empty:
+        return code
+    body = [node for node in ast.parse(code).body if not (isinstance(node, ast.FunctionDef) and node.name in empty)]
+    return ast.unparse(ast.Module(body, []))
+
+
 def _begins(code: str, names: Collection[str]) -> bool:
     return any(re.search(rf"^(?:async\s+)?(?:def|class)\s+{re.escape(name)}\b", code, re.MULTILINE) for name in names)
 

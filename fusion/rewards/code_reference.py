@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from fusion.prompts.implied_domain import is_literal_only
-from fusion.rewards.code_asked import code_asked, stubs
+from fusion.rewards.code_asked import code_asked, stubs, without_stubs
 from fusion.sandbox.names import free_names, used_and_bound
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -64,6 +64,7 @@ def code_reference(reference: str | None, asked: str = "") -> CodeReference | No
         before = "\n".join(part for part in (setup, prompt if _parses(prompt) else "") if part)
         given = used_and_bound([before])[1] - stubs(before)
         free = [name for name in free if name not in given]
+        before = before if entry else without_stubs(before)
         if entry is None and not free:
             entry = _called_builtin(tests)
         is_idle = all(_is_idle(ast.parse(test), entry) for test in tests)

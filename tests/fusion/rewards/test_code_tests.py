@@ -66,6 +66,15 @@ def test_verdict(scorer: Scorer, reference: str | None, reply: str, outcome: Out
     assert (score.detail is None) == (outcome == Outcome.PASS)
 
 
+@pytest.mark.parametrize(("body", "outcome"), [("total(x)", Outcome.PASS), ("0", Outcome.FAIL)])
+def test_source_of_tests_calls_the_program_and_not_the_prompts_stub(
+    scorer: Scorer, body: str, outcome: Outcome
+) -> None:
+    fields = json.loads(CONTINUED)
+    reply = candidate(f"    return {body}\n", f"{fields['tests']}\ncheck(add)\n", prompt=fields["prompt"])
+    assert scorer.score([reply])[0].outcome == outcome
+
+
 def test_failure_says_which_test_and_why(scorer: Scorer) -> None:
     score = scorer.score([candidate("def double(n): return n * n", DOUBLE)])[0]
     assert score.detail == "test 2 of 2, line 1: AssertionError"
