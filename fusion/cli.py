@@ -87,6 +87,13 @@ def _guarded(body: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from fusion.location import FULL, no_space
+
+        if error.errno not in FULL:
+            raise
+        print(f"failed: {no_space(error.filename or os.getcwd())}", file=sys.stderr)
+        return 1
 
 
 # -- run and plan ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from fusion.errors import ConfigError
 from fusion.evaluation.gate import GateConfig
 from fusion.generators.base import Generator, Sampling
 from fusion.location import is_local, local_path
-from fusion.models import ModelRef, resolve
+from fusion.models import ModelRef, check_template, resolve
 from fusion.objectives.base import Objective
 from fusion.planning.assumptions import Assumptions
 from fusion.prompts.base import Prompts
@@ -241,6 +241,7 @@ def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward
 def _resolved(model: ModelRef, key: str) -> None:
     try:
         resolve(model)
+        check_template(model)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from error
 

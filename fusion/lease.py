@@ -82,11 +82,19 @@ def _acquire(path: str, nonce: str, stopped: Callable[[], bool], announce: Calla
 
 
 def _beat(path: str, nonce: str, end: threading.Event, lost: threading.Event, heartbeat_s: float) -> None:
+    beaten = time.monotonic()
     while not end.wait(heartbeat_s):
-        if _read(path).get("nonce") != nonce:
-            lost.set()
-            return
-        location.put(path, _content(nonce))
+        try:
+            if _read(path).get("nonce") != nonce:
+                lost.set()
+                return
+            location.put(path, _content(nonce))
+            beaten = time.monotonic()
+        except (ArtifactError, OSError) as error:  # a full disk, a network disk that is away: it may come back
+            log.warning("lease %s: no heartbeat: %s", path, error)
+            if time.monotonic() - beaten > STALE_S - heartbeat_s:
+                lost.set()  # others may take it from now on
+                return
 
 
 def _read(path: str) -> dict[str, object]:

@@ -6,13 +6,18 @@ put visible whole. `put_new` is the one primitive that decides a race (leases).
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 
 from fusion.errors import ArtifactError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -52,26 +57,26 @@ def get(path: str) -> bytes:
 
 
 def put(path: str, data: bytes) -> None:
-    """Write whole or not at all; durable (fsync) on a disk when it returns."""
+    """Write whole or not at all; durable (fsync) on a disk when it returns.
+
+    Raises:
+        ArtifactError: the disk is full.
+    """
     if not is_local(path):
         fs, inner = filesystem(path)
         fs.pipe_file(inner, data)
         return
     target = local_path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _temporary(target, data) as temporary:
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def put_new(path: str, data: bytes) -> bool:
-    """Create `path`; False if it exists already. Exactly one of several callers gets True."""
+    """Create `path`; False if it exists already. Exactly one of several callers gets True.
+
+    Raises:
+        ArtifactError: the disk is full.
+    """
     if not is_local(path):
         fs, inner = filesystem(path)
         try:
@@ -80,16 +85,39 @@ def put_new(path: str, data: bytes) -> bool:
             return False
         return True
     target = local_path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(target, data) as temporary:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        return True
+
+
+@contextmanager
+def _temporary(target: Path, data: bytes) -> Iterator[Path]:
+    """A durable file beside `target`, gone after the block."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.write_bytes(data)
     try:
-        os.link(temporary, target)
-    except FileExistsError:
-        return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise ArtifactError(no_space(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
-    return True
+
+
+def no_space(path: Path | str) -> str:
+    """What to tell a person whose disk is full."""
+    return (
+        f"no space is left on the disk of {path}; free some, or set store.path to a folder on another disk. What is "
+        "committed is kept, the same command goes on from there"
+    )
 
 
 def names(path: str) -> list[str]:

@@ -99,6 +99,25 @@ def model_folder(uri: str) -> Path:
     return folder
 
 
+def check_template(ref: ModelRef) -> None:
+    """Refuse a local model that cannot chat before anything starts; of others it is known when they are prepared.
+
+    Raises:
+        ConfigError: neither the folder nor the config has a chat template.
+    """
+    if ref.chat.template is not None or ref.uri.startswith(("hf://", "pypi://")):
+        return
+    folder = model_folder(ref.uri)
+    path = folder / "tokenizer_config.json"
+    if not path.is_file() or any(folder.glob("chat_template.*")) or (folder / "additional_chat_templates").is_dir():
+        return
+    if not json.loads(path.read_text("utf-8")).get("chat_template"):
+        raise ConfigError(
+            f"{folder} has no chat template; set chat.template in its yaml to a Jinja template over messages, "
+            "examples, bos_token and add_generation_prompt (conf/source/gemma3_270m.yaml shows one)"
+        )
+
+
 def folder_digest(folder: Path) -> str:
     """Content hash of a model folder; hidden files do not count."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())

@@ -13,6 +13,7 @@ import pytest
 
 from fusion import lease
 from fusion.errors import ArtifactError
+from tests.small_disk import small_disk
 
 
 def never() -> bool:
@@ -67,3 +68,17 @@ def test_waiting_ends_when_the_run_is_stopped(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="stopped while waiting"):
             with lease.hold(str(tmp_path), lambda: True, print):
                 pass
+
+
+def test_a_full_disk_does_not_end_the_heartbeat(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 16 * 2**10) as disk, lease.hold(str(tmp_path), never, print, heartbeat_s=0.05) as check:
+        filler = tmp_path / "filler"
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(b"x" * 2**16)
+        time.sleep(0.3)
+        check()
+        disk.grow(2**20)
+        late = time.time()
+        time.sleep(0.3)
+        assert json.loads((tmp_path / "lease.json").read_text())["beat"] > late
+        check()

@@ -1,0 +1,25 @@
+"""Writes are whole or not at all, also on a disk that is full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusion import location
+from fusion.errors import ArtifactError
+from tests.small_disk import small_disk
+
+
+@pytest.mark.parametrize("write", [location.put, location.put_new])
+def test_a_full_disk_is_named_and_what_was_there_stays(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with small_disk(tmp_path / "disk", 32 * 2**10) as disk:
+        old, new = str(disk.folder / "store" / "old"), str(disk.folder / "store" / "new")
+        location.put(old, b"o" * 4096)
+        with pytest.raises(ArtifactError, match=f"no space is left on the disk of {new}; free some, or set store.path"):
+            write(new, b"n" * 64 * 2**10)
+        assert location.get(old) == b"o" * 4096
+        assert [path.name for path in (disk.folder / "store").iterdir()] == ["old"]
+        disk.grow(2**20)
+        write(new, b"n" * 64 * 2**10)
+        assert location.size(new) == 64 * 2**10
