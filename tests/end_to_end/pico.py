@@ -101,6 +101,15 @@ def _model(folder: Path, name: str) -> str:
     return f"model:\n  uri: {folder / 'models' / name}\n  chat: {{stop: [{', '.join(string.ascii_lowercase)}]}}\n"
 
 
+EXACT = ("generator=transformers", "generator.dtype=float32", "generator.batch_size=1")
+"""Overrides of a run whose every byte can be compared: each answer is computed alone, whatever else is asked."""
+
+FINE = (
+    "cluster.pools.responses.part_rows=2", "cluster.pools.logprobs.part_rows=2",
+    "train.sft.execution.save_every_steps=1", "train.preference.execution.save_every_steps=1",
+)  # fmt: skip
+"""Small parts and frequent checkpoints: many moments at which a run can be disturbed."""
+
 SAMPLING = """\
 sampling: {temperature: 1.0, top_p: 1.0, max_new_tokens: 12, num_samples: 3}
 """
