@@ -54,6 +54,7 @@ class Likelihood(Reward):
         from transformers import AutoModelForCausalLM
 
         from fusion.chat import Renderer
+        from fusion.memory import give_back
         from fusion.modelfiles import prepare
 
         folder = prepare(self.model, Path(cache))
@@ -61,6 +62,7 @@ class Likelihood(Reward):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=self.model.trust_remote_code
         ).to("cuda" if placement.gpus else "cpu")
+        give_back()
         yield _LikelihoodScorer(model, renderer, self)
 
 

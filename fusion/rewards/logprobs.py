@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-CHUNK_LOGITS = 2**25
-"""Logits held at one time: 128 MiB in fp32."""
+CHUNK_LOGITS = 2**24
+"""Logits held at one time: 64 MiB in fp32, and as much again twice for their softmax."""
 HEAD_TOLERANCE = 1e-2
 
 

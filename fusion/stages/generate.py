@@ -20,6 +20,7 @@ from fusion.chat import Renderer
 from fusion.engine_loop import EngineLoop
 from fusion.errors import ConfigError
 from fusion.generators.base import Completion, Generator, Request, Sampling
+from fusion.memory import give_back
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.models import ChatConfig, ModelRef
 from fusion.runtime import Runtime
@@ -171,6 +172,7 @@ class GenerateWorker:
         trusts = self.model is not None and self.model.trust_remote_code
         renderer = Renderer.load(folder, self.chat, trusts)
         with EngineLoop(self.generator, folder, placement) as engine:
+            give_back()
             yield GenerateSession(renderer, engine)
 
 

@@ -105,7 +105,7 @@ EXACT = ("generator=transformers", "generator.dtype=float32", "generator.batch_s
 """Overrides of a run whose every byte can be compared: each answer is computed alone, whatever else is asked."""
 
 FINE = (
-    "cluster.pools.responses.part_rows=2", "cluster.pools.logprobs.part_rows=2",
+    "++cluster.pools.responses.part_rows=2", "++cluster.pools.logprobs.part_rows=2",
     "train.sft.execution.save_every_steps=1", "train.preference.execution.save_every_steps=1",
 )  # fmt: skip
 """Small parts and frequent checkpoints: many moments at which a run can be disturbed."""

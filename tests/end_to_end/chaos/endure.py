@@ -68,4 +68,4 @@ def _moment(stage: Stage, store: Path, wanted: int) -> Callable[[], bool]:
 
 def _impatient() -> tuple[str, ...]:
     pools = ("responses", "rewards", "verifiers", "checkpoint", "logprobs")
-    return tuple(f"+cluster.pools.{pool}.stall_s={STALL_S}" for pool in pools)
+    return tuple(f"++cluster.pools.{pool}.stall_s={STALL_S}" for pool in pools)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tests.end_to_end.pico import EXACT, FINE, command, environment
 
 TICK_S = 0.01
-LIMIT_S = 240.0
+LIMIT_S = 500.0
 
 
 class MissedError(Exception):
