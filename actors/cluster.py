@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 
 import ray
 
+from actors.head import JOINED_GRACE_S, OWN_GRACE_S, HeadWatch, end_without_head
 from fusion.cluster_config import RayConfig
 from fusion.errors import ConfigError, EngineError
 
 START_S = 120.0
 JOIN_S = 30.0
 PROBE_S = 5.0
+WATCH_S = 2.0
 CHATTY = ("ray", "ray.data", "ray.train", "ray.tune", "ray.serve")
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,10 @@ def connect(config: RayConfig) -> Connection:
             return
         finally:
             ready.set()
-        connection._end.wait()
+        head = HeadWatch(ray.get_runtime_context().gcs_address, OWN_GRACE_S if connection.started else JOINED_GRACE_S)
+        while not connection._end.wait(WATCH_S):
+            if head.is_gone() and not connection._end.is_set():
+                end_without_head(head.address)
         ray.shutdown()
 
     connection._keeper = threading.Thread(target=keep, name="ray keeper", daemon=True)

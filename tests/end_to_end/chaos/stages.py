@@ -58,7 +58,7 @@ STAGES = {
 
 def enter(stage: Stage, calm: Path, store: Path) -> Path:
     """Copy a finished store and take out what the stage makes; returns `store`."""
-    shutil.copytree(calm, store)
+    shutil.copytree(calm, store, dirs_exist_ok=True)
     for pattern in stage.made:
         for folder in store.glob(pattern):
             shutil.rmtree(folder)
