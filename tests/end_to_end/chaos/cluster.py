@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -36,13 +37,26 @@ class RayNodes:
         self._num_nodes = num_nodes
         self._nodes: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment of everybody who joins: Ray wants a token."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
+
     def __enter__(self) -> RayNodes:
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        (self.folder / "token").write_text(secrets.token_hex(32))
         port = self.address.rpartition(":")[2]
         self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false",
                     f"--temp-dir={self.folder}")  # fmt: skip
         self._wait_for_nodes(1)
         self.complete()
-        return self
 
     def __exit__(self, *_: object) -> None:
         for node in self._nodes:
@@ -76,7 +90,7 @@ class RayNodes:
             [_ray(), "drain-node", f"--address={self.address}", f"--node-id={self._id_of(node)}",
              "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=the spot price rose",
              f"--deadline-remaining-seconds={notice_s}"],
-            check=True, capture_output=True, env=environment(), timeout=60,
+            check=True, capture_output=True, env=environment() | self.settings, timeout=60,
         )  # fmt: skip
         time.sleep(notice_s)
         _end(node)
@@ -84,11 +98,12 @@ class RayNodes:
     # -- private -------------------------------------------------------------------------------------------------
 
     def _start(self, *arguments: str) -> None:
-        settings = QUICK | {"RAY_TMPDIR": str(self.folder), "RAY_USAGE_STATS_ENABLED": "0"}
+        settings = QUICK | self.settings | {"RAY_TMPDIR": str(self.folder), "RAY_USAGE_STATS_ENABLED": "0"}
         log = open(self.folder / f"node{len(self._nodes)}.txt", "wb")  # noqa: SIM115
         self._nodes.append(
             subprocess.Popen(
-                [_ray(), "start", "--block", "--object-store-memory=100000000", "--disable-usage-stats", *arguments],
+                [_ray(), "start", "--block", "--object-store-memory=100000000", "--disable-usage-stats",
+                 "--node-ip-address=127.0.0.1", *arguments],
                 env=environment() | settings, stdout=log, stderr=log,
             )
         )  # fmt: skip

@@ -42,9 +42,10 @@ def endure(point: Point, calm: Calm, nodes: RayNodes | None) -> Aftermath:
         nodes.complete()
     stage, name = STAGES[point.stage], point.name
     store = enter(stage, calm.store, calm.workspace / f"{name}_store")
-    address = None if nodes is None else nodes.address
+    joined = () if nodes is None else (f"cluster.ray.address={nodes.address}",)
+    settings = {} if nodes is None else nodes.settings
     more = _impatient() if point.fault.startswith("stall") else ()
-    with Ride(calm.workspace, name, store, *more, address=address) as ride:
+    with Ride(calm.workspace, name, store, *joined, *more, settings=settings) as ride:
         do(point, Scene(ride, nodes), _moment(stage, store, int(point.moment * extent(stage, calm.store))))
         hurt = time.monotonic()
         before = committed(store)
@@ -53,7 +54,7 @@ def endure(point: Point, calm: Calm, nodes: RayNodes | None) -> Aftermath:
         assert code in harm_of(point).codes, f"exit code {code}: {ride.tail()}"
     wrong = touched(before, store)
     there = rows_there(store)
-    with Ride(calm.workspace, name, store, address=address) as ride:
+    with Ride(calm.workspace, name, store, *joined, settings=settings) as ride:
         assert ride.ended() == 0, ride.tail()
     again_s = time.monotonic() - ended
     wrong += touched(before, store) + asked_again(calm.workspace, name, there)

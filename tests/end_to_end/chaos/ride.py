@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 import psutil
 import pyarrow.parquet as pq
@@ -17,6 +17,7 @@ from tests.end_to_end.pico import EXACT, FINE, command, environment
 
 TICK_S = 0.01
 LIMIT_S = 500.0
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class MissedError(Exception):
@@ -27,22 +28,21 @@ class Ride:
     """A run that goes on until it ends or is killed; leaving the block kills it.
 
     Args:
-        address: of the Ray to join; None: it starts its own.
+        settings: further environment.
         generator: overrides that choose it.
     """
 
     def __init__(
-        self, workspace: Path, name: str, store: Path, *more: str, address: str | None = None,
+        self, workspace: Path, name: str, store: Path, *more: str, settings: Mapping[str, str] = EMPTY,
         generator: tuple[str, ...] = EXACT,
     ) -> None:  # fmt: skip
-        joined = [] if address is None else [f"cluster.ray.address={address}"]
         self.store = store
         self.folder = workspace / "runs" / name
         self.output = workspace / f"{name}.txt"
         with open(self.output, "w") as output:
             self.process = subprocess.Popen(
-                command(workspace, f"name={name}", f"store.path={store}", *generator, *FINE, *joined, *more),
-                cwd=workspace, env=environment(), stdout=output, stderr=subprocess.STDOUT,
+                command(workspace, f"name={name}", f"store.path={store}", *generator, *FINE, *more),
+                cwd=workspace, env=environment() | settings, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     def __enter__(self) -> Ride:
