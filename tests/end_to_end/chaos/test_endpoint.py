@@ -22,7 +22,8 @@ LASTS = 40
 
 
 def answer(path: str, body: Body) -> Body:
-    return completion(f"The answer to {sum(body['prompt'])} is {body['seed'] % 100}.")
+    text = f"The answer to {sum(body['prompt'])} is {body['seed'] % 100}."
+    return completion(text, prompt_tokens=len(body["prompt"]))
 
 
 def ask(calm: Calm, name: str, server: Server) -> Ride:
