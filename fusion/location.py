@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import fsspec
 
-from fusion.errors import ArtifactError
+from fusion.errors import ArtifactError, FusionError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = 2**16
+"""Bytes below which a disk counts as full, when a library failed for a reason that it does not tell."""
 
 
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -110,6 +113,25 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
         raise ArtifactError(no_space(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Errors of libraries that write to `folder`, in words a person can act on where its disk is full.
+
+    torch says of a full disk "unexpected pos 4096 vs 3988", and leaves the half-written file there.
+
+    Raises:
+        ArtifactError: the block failed, and there is no room.
+    """
+    try:
+        yield
+    except FusionError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in FULL or shutil.disk_usage(folder).free < NO_ROOM:
+            raise ArtifactError(no_space(folder)) from error
+        raise
 
 
 def no_space(path: Path | str) -> str:

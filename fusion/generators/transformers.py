@@ -5,8 +5,9 @@ generator of its own (`model.generate` has one for the whole batch) in the order
 temperature, top-k, top-p.
 
 Batch-invariant: with `dtype=float32` and `batch_size=1` every sample is computed alone, so its bytes depend on its
-prompt and seed only, whatever else is asked for, in which order, and how often the run was killed. With larger batches
-padding changes the rounding, and so now and then a token.
+prompt and seed only, whatever else is asked for, in which order, and how often the run was killed; of the number of
+threads the last digit of `logprob_sum` depends. With larger batches padding changes the rounding, and so now and then a
+token.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion.errors import StepFailed
+from fusion.location import full_disk_named
 from fusion.modelfiles import prepare
 from fusion.models import ModelRef
 from fusion.objectives.base import Objective
@@ -72,12 +73,13 @@ class TrainJob:
 
         Raises:
             StepFailed: the loss is not finite.
+            ArtifactError: the disk is full.
             ConfigError: a checkpoint of another number of processes is there, or the global batch is not divisible.
         """
         workspace = Workspace(Path(self.work))
         if workspace.result() is not None:
             return
-        with _process_group(), _prepared_libraries(self.use_gpu):
+        with _process_group(), _prepared_libraries(self.use_gpu), full_disk_named(workspace.path):
             began = time.monotonic()
             model = self.model if isinstance(self.model, str) else str(prepare(self.model, Path(self.cache)))
             trainer, plan = self._trainer(model, workspace, world_size)

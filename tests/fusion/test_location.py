@@ -23,3 +23,16 @@ def test_a_full_disk_is_named_and_what_was_there_stays(write, tmp_path: Path) ->
         disk.grow(2**20)
         write(new, b"n" * 64 * 2**10)
         assert location.size(new) == 64 * 2**10
+
+
+def test_a_library_that_does_not_say_why_it_failed_on_a_full_disk_is_put_into_words(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 16 * 2**10) as disk:
+        with pytest.raises(OSError, match="No space"):
+            (disk.folder / "half").write_bytes(b"x" * 2**16)
+        with (
+            pytest.raises(ArtifactError, match="no space is left on the disk of"),
+            location.full_disk_named(disk.folder),
+        ):
+            raise RuntimeError("unexpected pos 4096 vs 3988")
+    with pytest.raises(RuntimeError, match="unexpected"), location.full_disk_named(tmp_path):
+        raise RuntimeError("unexpected pos 4096 vs 3988")
