@@ -44,7 +44,9 @@ class Samples:
         return bool(self.decided.any())
 
     def of(self, source: str) -> Bools:
-        """Mask of one source's samples."""
+        """Mask of one source's samples; nothing of a model that answered nothing (a target that is no source)."""
+        if source not in self.sources:
+            return np.zeros(len(self.source_codes), dtype=bool)
         return np.asarray(self.source_codes == self.sources.index(source))
 
     def pass_rate(self, mask: Bools) -> float | None:
