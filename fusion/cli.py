@@ -33,6 +33,7 @@ fusion: several strong, different language models into one compact model
   fusion push RUN --to FOLDER|hf://datasets/OWNER/NAME
                                                 publish its data sets with a card: config, counts, licences, conflicts
   fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
+  fusion merge CONFIG.yml OUT_DIR               merge checkpoints of one architecture, as mergekit's YAML says
   fusion report RUN                             write runs/RUN/report.html again
   fusion doctor                                 check this machine and say what to type
 
@@ -212,6 +213,19 @@ def _runtime(cluster: ClusterConfig) -> Runtime:
     return RayRuntime(cluster.ray)
 
 
+def _merge(arguments: list[str]) -> int:
+    from fusion.merging.command import merge
+
+    return merge(arguments, _ray_on_this_machine)
+
+
+def _ray_on_this_machine(num_cpus: int) -> Runtime:
+    from actors.runtime import RayRuntime
+    from fusion.cluster_config import RayConfig
+
+    return RayRuntime(RayConfig(address="auto" if os.environ.get("RAY_ADDRESS") else None, num_cpus=num_cpus))
+
+
 # -- looking at what was made ------------------------------------------------------------------------------------------
 
 
@@ -265,6 +279,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "ablate": _ablate,
     "push": _push,
     "diff": _diff,
+    "merge": _merge,
     "report": _report,
     "doctor": _doctor,
 }

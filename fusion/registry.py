@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 
 from fusion.errors import PluginError
 from fusion.generators.base import Generator
+from fusion.merging.base import MergeMethod
 from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
 from fusion.prompts.taggers.base import Tagger
@@ -23,6 +24,7 @@ from fusion.selection.base import Selection
 
 FOLDERS: dict[str, tuple[str, type]] = {
     "generator": ("fusion.generators", Generator),
+    "merge": ("fusion.merging", MergeMethod),
     "objective": ("fusion.objectives", Objective),
     "prompts": ("fusion.prompts", Prompts),
     "reward": ("fusion.rewards", Reward),
