@@ -25,6 +25,8 @@ from fusion.errors import ConfigError
 from fusion.evaluation.gate import GateConfig
 from fusion.generators.base import Generator, Sampling
 from fusion.location import is_local, local_path
+from fusion.merging.base import MergeMethod
+from fusion.merging.folder import MergeOutput
 from fusion.models import ModelRef, check_template, resolve
 from fusion.objectives.base import Objective
 from fusion.planning.assumptions import Assumptions
@@ -112,14 +114,18 @@ class Config:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     target: TargetConfig | None = None
     """null: nothing is trained."""
-    prompts: Prompts = MISSING
+    prompts: Prompts | None = None
+    """null: nothing is trained, nor are data sets made."""
     generator: Generator = MISSING
     replay: StoredResponses | None = None
     """A file of answers: every source in it becomes one of `sources`, every reward in it one of `rewards`."""
     rewards: dict[str, Reward] = field(default_factory=dict)
-    selection: Selection = MISSING
+    selection: Selection | None = None
     objective: Objective | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
+    merge: MergeMethod | None = None
+    """How checkpoints of one architecture become one; null: none are merged."""
+    merge_output: MergeOutput = field(default_factory=MergeOutput)
     evaluation: EvaluationConfig | None = None
     trust: TrustConfig = field(default_factory=TrustConfig)
     """What a reward model must show before it scores."""
@@ -189,7 +195,8 @@ def check(config: Config) -> None:
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
             reward.model = config.target.model
         reward.resolve()
-    config.prompts.resolve()
+    if config.prompts is not None:
+        config.prompts.resolve()
 
 
 def _name_prompts(config: Config) -> None:
@@ -211,7 +218,8 @@ def _take_in(stored: StoredResponses, config: Config) -> None:
         config.sources.setdefault(name, SourceConfig(stored=stored))
     for name in summary.rewards:
         config.rewards.setdefault(name, Recorded(stored=stored, name=name))
-    config.selection.settle(summary.rewards_of)
+    if config.selection is not None:
+        config.selection.settle(summary.rewards_of)
     if isinstance(config.prompts, Stored) and config.prompts.stored is None:
         config.prompts.stored = stored
 
@@ -270,7 +278,7 @@ def _unknown_name(text: str) -> tuple[str, list[str]]:
 
 def _fields_of(class_name: str) -> list[str]:
     classes = [Config, SourceConfig, TargetConfig, TrainConfig, EvaluationConfig, StoreConfig, SftConfig, Sampling]
-    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig, TrustConfig]
+    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig, TrustConfig, MergeOutput]
     classes += [plugin for group in registry.FOLDERS for plugin in registry.plugins(group).values()]
     for known in classes:
         if known.__name__ == class_name:

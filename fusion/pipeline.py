@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fusion.config import Config
 from fusion.errors import ConfigError
+from fusion.merge_recipe import MergeRecipe
 from fusion.recipe import Recipe
 from fusion.step import Step
 
@@ -18,7 +19,7 @@ def fusechat3(config: Config) -> Recipe:
     """
     recipe = Recipe(config)
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
-    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    prompts = recipe.ingest("train", recipe.prompts, apart_from=held_out)
     sft_rows, pairs = data_sets(recipe, prompts)
 
     sft = recipe.train_sft(sft_rows)
@@ -41,7 +42,29 @@ def fusechat3(config: Config) -> Recipe:
 def replay(config: Config) -> Recipe:
     """The data sets of FuseChat-3.0 from answers that exist: sections 3.2 and 3.3 without an engine."""
     recipe = Recipe(config)
-    data_sets(recipe, recipe.ingest("train", config.prompts))
+    data_sets(recipe, recipe.ingest("train", recipe.prompts))
+    return recipe
+
+
+def merge(config: Config) -> Recipe:
+    """Merging alone (FuseO1-Preview; FuseChat, arXiv 2408.07990, section 3.3): the sources, around the target.
+
+    Where an evaluation is configured, base, merged model and every source answer its prompts.
+    """
+    recipe = MergeRecipe(config)
+    merged = recipe.merge("final", dict.fromkeys(config.sources))
+    if config.evaluation is None:
+        return recipe
+
+    held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
+    verdicts = {}
+    for role, checkpoint in {"base": None, "final": merged, **dict.fromkeys(config.sources)}.items():
+        name = recipe.target.name if role in ("base", "final") else role
+        answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
+        gang = role if checkpoint else "sources"
+        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
+        verdicts[role] = (name, answers, judged[recipe.evaluation.reward])
+    recipe.evaluate(held_out, verdicts)
     return recipe
 
 
@@ -55,7 +78,7 @@ def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
     return recipe.select(prompts, responses, rewards)
 
 
-RECIPES = {"fusechat3": fusechat3, "replay": replay}
+RECIPES = {"fusechat3": fusechat3, "replay": replay, "merge": merge}
 
 
 def build(config: Config) -> Recipe:

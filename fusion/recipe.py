@@ -20,6 +20,7 @@ from fusion.objectives.base import Objective
 from fusion.prompts.base import Prompts
 from fusion.runtime import Runtime
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
+from fusion.selection.base import Selection
 from fusion.stages import (
     choose,
     compare,
@@ -72,6 +73,14 @@ class Recipe:
     @property
     def target(self) -> TargetConfig:
         return _needed(self.config.target, "target", "target=smollm2_135m (conf/target/ lists them)")
+
+    @property
+    def prompts(self) -> Prompts:
+        return _needed(self.config.prompts, "prompts", "prompts=easy_reasoning (conf/prompts/ lists them)")
+
+    @property
+    def selection(self) -> Selection:
+        return _needed(self.config.selection, "selection", "selection=correct_vs_wrong")
 
     @property
     def objective(self) -> Objective:
@@ -188,8 +197,8 @@ class Recipe:
         for kind, table in (("sft", SFT_EXAMPLE), ("pairs", PREFERENCE_PAIR)):
             config = select.SelectConfig(
                 makes=kind,
-                rule=registry.name_of("selection", self.config.selection),
-                selection=self.config.selection,
+                rule=registry.name_of("selection", self.selection),
+                selection=self.selection,
                 sources=list(responses),
                 rewards=sorted(self.config.rewards),
             )

@@ -33,7 +33,7 @@ class Chunk:
 
     base_n: Tensor
     """[n] fp32, of the base; of the first model where a method needs no base."""
-    models_Kn: Tensor  # noqa: N815 shape suffix
+    models_Kn: Tensor
     """[K, n] fp32, in the order of the config."""
     start: int
     """Place of the first element in the tensor."""
@@ -142,7 +142,7 @@ class InMemory:
 
     @property
     def num_elements(self) -> int:
-        return self.base.numel()
+        return int(self.base.numel())
 
     @property
     def num_models(self) -> int:

@@ -41,9 +41,7 @@ def merge(arguments: Sequence[str], ray: Callable[[int], Runtime]) -> int:
     building = out.with_name(f".{out.name}.merging")
     shutil.rmtree(building, ignore_errors=True)
     try:
-        notices = merging.run(
-            ready, building, runtime, placement, "merge", progress=_progress, sync_each=options.ray
-        )
+        notices = merging.run(ready, building, runtime, placement, "merge", progress=_progress, sync_each=options.ray)
         if out.exists():
             out.rmdir()
         os.rename(building, out)

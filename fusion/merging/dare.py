@@ -1,6 +1,6 @@
 """DARE: drop and rescale (arXiv 2311.03099, section 3.1), then task arithmetic, or TIES' election of signs.
 
-With delta_j = phi_j - theta, and Bernoulli masks of which a share `density` is 1 (the paper's drop rate is 1 - density):
+With delta_j = phi_j - theta, and Bernoulli masks that are 1 with probability `density` (1 - the paper's drop rate):
 
     delta'_j = mask_j * delta_j / density
     Phi      = theta + lambda * sum_j w_j delta'_j      (or, with `elect`, the mean of those that have the elected sign)

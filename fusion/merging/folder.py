@@ -166,8 +166,10 @@ def checkpoints(folders: Mapping[str, Path]) -> tuple[Checkpoint, ...]:
 def _stop_ids(folder: Path) -> Sequence[int]:
     for file in ("generation_config.json", "config.json"):
         found = _read(folder / file).get("eos_token_id")
-        if found is not None:
-            return list(found) if isinstance(found, list) else [found]
+        if isinstance(found, int):
+            return [found]
+        if isinstance(found, list):
+            return found
     return []
 
 

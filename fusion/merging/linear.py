@@ -2,8 +2,8 @@
 
     Phi = sum_j w_j phi_j / sum_j w_j
 
-FuseChat compares with it at 0.2 for each of five models. Deviations: none; `normalize=false` leaves out the division, as
-mergekit does on request.
+FuseChat compares with it at 0.2 for each of five models. Deviations: none; `normalize=false` leaves out the division,
+as mergekit does on request.
 
 Example: models 1 and 3 with weights 1 and 3: 2.5
 """

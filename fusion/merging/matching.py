@@ -23,7 +23,14 @@ EMBEDDING = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
 OUTPUT_MATRIX = "lm_head.weight"
 MEANING = ("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "num_experts_per_tok")
 """Settings that change what equal shapes mean: they must agree."""
-BEHAVIOUR = ("rope_theta", "rope_scaling", "rope_parameters", "rms_norm_eps", "sliding_window", "max_position_embeddings")
+BEHAVIOUR = (
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "rms_norm_eps",
+    "sliding_window",
+    "max_position_embeddings",
+)
 """Settings of which the base's is taken, with a notice."""
 BUFFERS = ("inv_freq", "masked_bias", "attn.bias")
 """Endings of tensors that are computed, not learned; old checkpoints hold them."""
@@ -107,7 +114,9 @@ def _check_settings(base: Checkpoint, model: Checkpoint) -> list[str]:
         )
     for key in MEANING:
         if (ours := base.config.get(key)) != (theirs := model.config.get(key)):
-            raise ConfigError(f"{key} is {theirs} in {model.name} and {ours} in {base.name}: their weights do not match")
+            raise ConfigError(
+                f"{key} is {theirs} in {model.name} and {ours} in {base.name}: their weights do not match"
+            )
     return [
         f"{key} is {theirs} in {model.name}; the output has {base.name}'s, {ours}"
         for key in BEHAVIOUR
@@ -146,7 +155,7 @@ def _check_rows(base: Checkpoint, model: Checkpoint, name: str, theirs: Stored, 
         raise ConfigError(f"{shapes}: only models of one size can be merged")
     if rows is Rows.REFUSE:
         raise ConfigError(
-            f"{shapes}: their vocabularies have different sizes. If their tokens agree and only padding or added tokens "
+            f"{shapes}: their vocabularies have different sizes. If tokens agree and only padding or added tokens "
             "differ, keep the base's rows: --rows base (recipes: merge_output.rows=base)"
         )
 

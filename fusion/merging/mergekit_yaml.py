@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -79,9 +79,7 @@ class MergekitConfig:
                 given[field.name] = field.metadata.get("values", {}).get(value, value)
         return _built(self.plugin, given)
 
-    def _resolved(
-        self, key: str, settings: Iterable[Mapping[str, object]], tensor: str, depth: float
-    ) -> object | None:
+    def _resolved(self, key: str, settings: Iterable[Mapping[str, object]], tensor: str, depth: float) -> object | None:
         for one in settings:
             value = resolved(one[key], tensor, depth, f"parameters.{key}") if key in one else None
             if value is not None:
@@ -128,7 +126,7 @@ def read(path: Path) -> MergekitConfig:
 
 
 def model_ref(text: str, relative_to: Path) -> ModelRef:
-    """A model as the file writes it: a folder (relative to the working folder, or else to the file), or org/name@commit.
+    """A model as the file writes it: a folder (from the working folder, or else from the file), or org/name@commit.
 
     Raises:
         ConfigError: neither, or a model of the hub that is not pinned.
@@ -197,8 +195,8 @@ def _tokenizer(path: Path, content: Mapping[str, object], models: list[str]) -> 
         return ""
     if wanted not in models:
         raise ConfigError(
-            f"{path}: tokenizer_source is {wanted!r}; it is base, or one of the models ({', '.join(models)}). Tokenizers "
-            "are not united here: models whose tokens differ are fused by training"
+            f"{path}: tokenizer_source is {wanted!r}; it is base, or one of the models ({', '.join(models)}). "
+            "Tokenizers are not united here: models whose tokens differ are fused by training"
         )
     return str(wanted)
 

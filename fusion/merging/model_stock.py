@@ -57,7 +57,7 @@ def _products(chunk: Chunk, columns: int) -> Tensor:
     return deltas_rKc @ deltas_rKc.transpose(1, 2)
 
 
-def _ratio(products_rKK: Tensor) -> Tensor:  # noqa: N803
+def _ratio(products_rKK: Tensor) -> Tensor:
     """[rows] fp32: t."""
     import torch
 

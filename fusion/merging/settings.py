@@ -1,8 +1,8 @@
 """Parameters of mergekit's YAML: a number, or one that depends on the tensor's name and on how deep its layer lies.
 
-    t: 0.5                                                  the same everywhere
-    t: [0, 0.5, 1]                                          a gradient: first layer 0, middle 0.5, last 1
-    t: [{filter: self_attn, value: [0, 1]}, {value: 0.5}]   the first entry whose filter is in the tensor's name
+t: 0.5                                                  the same everywhere
+t: [0, 0.5, 1]                                          a gradient: first layer 0, middle 0.5, last 1
+t: [{filter: self_attn, value: [0, 1]}, {value: 0.5}]   the first entry whose filter is in the tensor's name
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ ALIGNMENT = 8
 """The data of a safetensors file begins at a multiple of this."""
 
 
-def layout(base: Mapping[str, Stored], dtype: str | None, shard_bytes: int) -> tuple[dict[str, Stored], dict[str, bytes]]:
+def layout(
+    base: Mapping[str, Stored], dtype: str | None, shard_bytes: int
+) -> tuple[dict[str, Stored], dict[str, bytes]]:
     """Where every tensor of the output will lie.
 
     Args:
@@ -45,7 +47,8 @@ def layout(base: Mapping[str, Stored], dtype: str | None, shard_bytes: int) -> t
             filled = 0
         shards[-1][name] = wanted
         filled += wanted.num_bytes
-    tensors, headers = {}, {}
+    tensors: dict[str, Stored] = {}
+    headers: dict[str, bytes] = {}
     for number, shard in enumerate(shards, start=1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         placed, headers[file] = _placed(file, shard)

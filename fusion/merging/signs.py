@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def agreeing(deltas_Kn: Tensor, votes_Kn: Tensor, *, zero_is_positive: bool = True) -> Tensor:  # noqa: N803
+def agreeing(deltas_Kn: Tensor, votes_Kn: Tensor, *, zero_is_positive: bool = True) -> Tensor:
     """[K, n] bool: deltas whose sign is the elected one; a delta of zero never agrees.
 
     TIES (arXiv 2306.01708, eq. 2): gamma = sgn(sum_j votes_j), so the larger total movement wins.

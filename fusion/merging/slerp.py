@@ -5,8 +5,8 @@ Of each tensor, as a vector; a the base, b the other model, Omega the angle betw
     Phi = sin((1 - t) Omega) / sin(Omega) a + sin(t Omega) / sin(Omega) b
 
 Where |cos Omega| is above 0.9995 (fine-tuned models of one base nearly always) it is the straight line
-(1 - t) a + t b, for which the formula would divide by nearly nothing; mergekit has the same limit. FuseChat compares with
-it, for two models. Deviations: none from mergekit.
+(1 - t) a + t b, for which the formula would divide by nearly nothing; mergekit has the same limit. FuseChat compares
+with it, for two models. Deviations: none from mergekit.
 
 Example: a = (1, 0), b = (0, 1), t = 0.5: (0.7071, 0.7071)
 """

@@ -2,8 +2,9 @@
 
     Phi = theta + lambda * sum_j w_j delta_j,  delta_j = phi_j - theta
 
-The paper scales the sum by one lambda, 0.3 to 0.5 where none can be tuned; FuseChat compares with it at a weight of 0.3.
-Deviations: weights of single models beside lambda, and `normalize`, which divides by the sum of weights, as mergekit has.
+The paper scales the sum by one lambda, 0.3 to 0.5 where none can be tuned; FuseChat compares with it at a weight of
+0.3. Deviations: weights of single models beside lambda, and `normalize`, which divides by the sum of weights, as
+mergekit has.
 
 Example: base 1, models 2 and 3, weights 0.5: 1 + 0.5 + 1 = 2.5
 """
@@ -43,7 +44,7 @@ class TaskArithmetic(MergeMethod):
         return merged
 
 
-def averaged(moved_n: Tensor, weight_K1: Tensor, *, divide: bool) -> Tensor:  # noqa: N803
+def averaged(moved_n: Tensor, weight_K1: Tensor, *, divide: bool) -> Tensor:
     """A weighted sum of deltas, or their weighted average."""
     total = float(weight_K1.sum())
     return moved_n / total if divide and abs(total) >= NEAR_ZERO else moved_n

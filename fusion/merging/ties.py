@@ -6,8 +6,8 @@ With delta_j = phi_j - theta:
     elect    gamma = sgn(sum_j w_j d_j) of each element
     merge    m = sum over j with sgn(w_j d_j) = gamma of w_j d_j / sum over the same j of w_j;  Phi = theta + lambda m
 
-The paper keeps the top 20%, has w_j = 1 and lambda = 1 where it cannot be tuned; FuseChat compares with it at density 0.6
-and weight 0.2. Deviations: weights of single models, and a vote of zero elects the positive sign (mergekit; the paper's
+The paper keeps the top 20%, has w_j = 1 and lambda = 1 where it cannot be tuned; FuseChat compares with it at density
+0.6 and weight 0.2. Deviations: weights of single models, and a vote of zero elects the positive sign (mergekit; the paper's
 sgn(0) would elect none). Elements of equal magnitude at the threshold are taken in the tensor's order.
 
 Example: base 0, deltas (3, -1), density 1: the vote is positive, 3 alone agrees: 3
@@ -65,7 +65,7 @@ class Ties(MergeMethod):
         return tops(lambda: (chunk.deltas().abs_() for chunk in tensor.chunks()), [_kept(d) for d in densities])
 
 
-def disjoint(deltas_Kn: Tensor, weight: Sequence[float], *, divide: bool) -> Tensor:  # noqa: N803
+def disjoint(deltas_Kn: Tensor, weight: Sequence[float], *, divide: bool) -> Tensor:
     """[n]: sum, or weighted mean, of the weighted deltas that have the elected sign."""
     weight_K1 = column(weight, len(deltas_Kn), 1.0)
     deltas_Kn *= weight_K1

@@ -20,7 +20,8 @@ def disagreements(base: Path, model: Path) -> tuple[list[Disagreement], list[Dis
     if not all(file.is_file() for file in files) or filecmp.cmp(*files, shallow=False):
         return [], []
     (ours, our_added), (theirs, their_added) = _tokens(files[0]), _tokens(files[1])
-    learned, added = [], []
+    learned: list[Disagreement] = []
+    added: list[Disagreement] = []
     for id_ in sorted(ours.keys() | theirs.keys()):
         pair = ours.get(id_), theirs.get(id_)
         if pair[0] != pair[1]:
