@@ -7,8 +7,8 @@ With delta_j = phi_j - theta:
     merge    m = sum over j with sgn(w_j d_j) = gamma of w_j d_j / sum over the same j of w_j;  Phi = theta + lambda m
 
 The paper keeps the top 20%, has w_j = 1 and lambda = 1 where it cannot be tuned; FuseChat compares with it at density
-0.6 and weight 0.2. Deviations: weights of single models, and a vote of zero elects the positive sign (mergekit; the paper's
-sgn(0) would elect none). Elements of equal magnitude at the threshold are taken in the tensor's order.
+0.6 and weight 0.2. Deviations: weights of single models, and a vote of zero elects the positive sign (mergekit; the
+paper's sgn(0) would elect none). Elements of equal magnitude at the threshold are taken in the tensor's order.
 
 Example: base 0, deltas (3, -1), density 1: the vote is positive, 3 alone agrees: 3
 """

@@ -19,6 +19,7 @@ from fusion.planning.tokens import Domains, Load
 from fusion.recipe import Recipe
 from fusion.stages.generate import GenerateConfig
 from fusion.stages.ingest import IngestConfig
+from fusion.stages.merge import MergeConfig
 from fusion.stages.reference import ReferenceConfig
 from fusion.stages.score import ScoreConfig
 from fusion.stages.train_preference import TrainPreferenceConfig
@@ -175,6 +176,8 @@ class _Forecaster:
 
     def _checkpoint(self, step: Step) -> StepForecast:
         config = step.config
+        if isinstance(config, MergeConfig):
+            return self._merged(step, config)
         if not isinstance(config, TrainSftConfig | TrainPreferenceConfig):
             return self._start(step)
         train: TrainingConfig = config.train
@@ -195,6 +198,16 @@ class _Forecaster:
         used = memory.training_memory(shape, train, step.placement.replicas, 1 if kind == "sft" else 2)
         steps = -(-epoch.rows * train.epochs // train.global_batch_size)
         return self._costs(made, step, seconds, used, f"about {steps:,} steps of {train.global_batch_size}")
+
+    def _merged(self, step: Step, config: MergeConfig) -> StepForecast:
+        shape = self._shape(config.base)
+        if shape is None:
+            return self._shapeless(self._start(step), config.base)
+        made = self._start(step, left=disk.download_bytes(shape))
+        fetched = 0.0
+        for ref in (config.base, *config.models.values()):
+            fetched += self._downloads(StepForecast(step.name, ""), ref, shape).download_gib
+        return replace(made, download_gib=fetched, note=f"{len(config.models)} models around their base")
 
     # -- what they share -----------------------------------------------------------------------------------------
 
