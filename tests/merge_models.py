@@ -84,6 +84,7 @@ class Measured:
     """One finished process."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     """Largest resident memory, mapped files included."""
 
@@ -105,7 +106,7 @@ def measured(command: Sequence[str]) -> Measured:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command[0]} failed: {said[-2000:].decode()}")
-    return Measured(time.perf_counter() - began, usage.ru_maxrss / 1024)
+    return Measured(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def merged_by_fusion(config: Path, out: Path, *options: str) -> Measured:

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import open_dict
+from rich.console import Console
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from tests.end_to_end.pico import environment, fusion, make_workspace, result
+from fusion.config import composed, typed
+from fusion.console import Terminal
+from fusion.errors import ConfigError
+from fusion.merging.sce import Sce, SceVariant
+from fusion.pipeline import build
+from fusion.plan import plan
+from fusion.planning.forecast import forecast
+from fusion.recipe import Recipe
+from fusion.results import conclude
+from fusion.runner import Outcome, Runner
+from fusion.runtime import InProcess
+from fusion.stages.merge import MergeConfig
+from fusion.tree import TreeArtifact
+from tests.end_to_end.pico import environment, make_workspace
 from tests.tiny import make_pico_llama
 
 CONFIG = """
 merge_method: {method}
-base_model: {base}
+base_model: base
 models:
   - model: a
   - model: b
@@ -34,15 +52,27 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def merge(models: Path, out: Path, *options: str, method: str = "sce", parameters: str = "{}", base: str = "base") -> str:
-    """Run `fusion merge` on a YAML file beside the models; returns what it said, refusals included."""
+def merge(models: Path, out: Path, *options: str, method: str = "sce", parameters: str = "{}") -> tuple[int, str]:
+    """`fusion merge` in this process, on a YAML file beside the models: exit code, and what it said."""
+    from fusion.cli import main
+
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        main(["merge", str(written(models, out, method, parameters)), str(out), *options])
+    return int(str(ended.value.code)), said.getvalue()
+
+
+def merged(models: Path, out: Path, *options: str, method: str = "sce", parameters: str = "{}") -> dict[str, Tensor]:
+    """The merged weights."""
+    code, said = merge(models, out, *options, method=method, parameters=parameters)
+    assert code == 0, said
+    return {name: value for file in sorted(out.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+def written(models: Path, out: Path, method: str, parameters: str) -> Path:
     config = models / f"{out.name}.yml"
-    config.write_text(CONFIG.format(method=method, parameters=parameters, base=base))
-    done = subprocess.run(
-        [sys.executable, "-m", "fusion", "merge", str(config), str(out), *options],
-        env=environment(), capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    return f"{done.returncode} {done.stdout} {done.stderr}"
+    config.write_text(CONFIG.format(method=method, parameters=parameters))
+    return config
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -52,30 +82,34 @@ def digest(folder: Path) -> dict[str, str]:
 def test_what_comes_out_is_a_model(models: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    said = merge(models, tmp_path / "out", method="task_arithmetic", parameters="{weight: 0.5}")
-    assert said.startswith("0 "), said
+    config = written(models, tmp_path / "out", "task_arithmetic", "{weight: 0.5}")
+    done = subprocess.run(
+        [sys.executable, "-m", "fusion", "merge", str(config), str(tmp_path / "out")],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "merged a, b into" in done.stdout
     parts = [load_file(models / name / "model.safetensors") for name in ("base", "a", "b")]
     model, loading = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not loading["missing_keys"]
     assert not loading["unexpected_keys"]
     weights = model.state_dict()
-    for name, base in parts[0].items():
-        torch.testing.assert_close(weights[name], 0.5 * (parts[1][name] + parts[2][name]) + 0 * base)
+    for name in parts[0]:  # base + (a - base) / 2 + (b - base) / 2
+        torch.testing.assert_close(weights[name], 0.5 * (parts[1][name] + parts[2][name]))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], return_tensors="pt", return_dict=True)
-    assert model.generate(**ids, max_new_tokens=4, do_sample=False).shape[1] == ids["input_ids"].shape[1] + 4
+    answer = model.generate(**ids, min_new_tokens=4, max_new_tokens=4, do_sample=False)
+    assert answer.shape[1] == ids["input_ids"].shape[1] + 4
     assert json.loads((tmp_path / "out" / "merge.json").read_text())["models"] == ["a", "b"]
 
 
 def test_jobs_and_shards_change_no_number(models: Path, tmp_path: Path) -> None:
     parameters = "{select_topk: 0.3, variant: fuseai}"
-    for name, options in {"one": ("--jobs", "1"), "four": ("--jobs", "4")}.items():
-        assert merge(models, tmp_path / name, *options, parameters=parameters).startswith("0 ")
+    whole = merged(models, tmp_path / "one", "--jobs", "1", parameters=parameters)
+    merged(models, tmp_path / "four", "--jobs", "4", parameters=parameters)
     assert digest(tmp_path / "one") == digest(tmp_path / "four")
-    assert merge(models, tmp_path / "shards", "--shard-bytes", "20000", parameters=parameters).startswith("0 ")
+    pieces = merged(models, tmp_path / "shards", "--shard-bytes", "20000", parameters=parameters)
     assert (tmp_path / "shards" / "model.safetensors.index.json").is_file()
-    whole = load_file(tmp_path / "one" / "model.safetensors")
-    pieces = {k: v for file in (tmp_path / "shards").glob("*.safetensors") for k, v in load_file(file).items()}
     assert whole.keys() == pieces.keys()
     assert all(pieces[name].equal(whole[name]) for name in whole)
 
@@ -89,23 +123,41 @@ def test_jobs_and_shards_change_no_number(models: Path, tmp_path: Path) -> None:
     "method", ["linear", "ties", "dare_ties", "dare_linear", "model_stock", "varm", "task_arithmetic", "sce"]
 )
 def test_every_method_streams_what_it_computes_in_memory(models: Path, tmp_path: Path, method: str) -> None:
+    """DARE keeps everything here, as its masks go by the tensor's name."""
     from fusion.merging.mergekit_yaml import read
 
-    assert merge(models, tmp_path / method, method=method).startswith("0 ")
-    found = load_file(tmp_path / method / "model.safetensors")
+    found = merged(models, tmp_path / method, method=method)
     rule = read(models / f"{method}.yml").method("any", 2)
     base, *others = [load_file(models / name / "model.safetensors") for name in ("base", "a", "b")]
-    if method.startswith("dare"):  # its masks depend on the tensor's name; at density 1 there are none
-        assert merge(models, tmp_path / "again", method=method).startswith("0 ")
-        assert load_file(tmp_path / "again" / "model.safetensors").keys() == found.keys()
+    assert found.keys() == base.keys()
     for name, value in found.items():
         torch.testing.assert_close(value, rule.merge(base[name], [other[name] for other in others]))
 
 
+def test_random_masks_are_the_same_again(models: Path, tmp_path: Path) -> None:
+    parameters = "{density: 0.5, seed: 7}"
+    first = merged(models, tmp_path / "first", "--jobs", "1", method="dare_linear", parameters=parameters)
+    again = merged(models, tmp_path / "again", "--jobs", "4", method="dare_linear", parameters=parameters)
+    other = merged(models, tmp_path / "other", method="dare_linear", parameters="{density: 0.5, seed: 8}")
+    assert all(first[name].equal(again[name]) for name in first)
+    assert not all(first[name].equal(other[name]) for name in first)
+
+
+def test_weights_of_a_layer_are_shared(models: Path, tmp_path: Path) -> None:
+    """VaRM by layer, over files: each layer's shares come from all its tensors."""
+    found = merged(models, tmp_path / "layers", method="varm", parameters="{granularity: layer}")
+    base, *others = [load_file(models / name / "model.safetensors") for name in ("base", "a", "b")]
+    names = [name for name in base if name.startswith("model.layers.1.")]
+    squares = [sum(float((o[n] - base[n]).double().square().sum()) for n in names) for o in others]
+    share = squares[0] / sum(squares)
+    for name in names:
+        torch.testing.assert_close(found[name], share * others[0][name] + (1 - share) * others[1][name])
+
+
+@pytest.mark.slow
 def test_on_ray_the_bytes_are_the_same(models: Path, tmp_path: Path) -> None:
-    assert merge(models, tmp_path / "threads", parameters="{select_topk: 0.3}").startswith("0 ")
-    said = merge(models, tmp_path / "ray", "--ray", "--jobs", "2", parameters="{select_topk: 0.3}")
-    assert said.startswith("0 "), said
+    merged(models, tmp_path / "threads", parameters="{select_topk: 0.3}")
+    merged(models, tmp_path / "ray", "--ray", "--jobs", "2", parameters="{select_topk: 0.3}")
     assert digest(tmp_path / "ray") == digest(tmp_path / "threads")
 
 
@@ -115,8 +167,8 @@ def test_on_ray_the_bytes_are_the_same(models: Path, tmp_path: Path) -> None:
 def test_a_folder_with_something_in_it_is_left_alone(models: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    said = merge(models, tmp_path / "out")
-    assert said.startswith("2 ")
+    code, said = merge(models, tmp_path / "out")
+    assert code == 2
     assert "is not empty; remove it or name another folder" in said
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
@@ -127,18 +179,11 @@ def test_weights_that_are_not_numbers_are_refused_by_name(models: Path, tmp_path
     weights = load_file(folder / "b" / "model.safetensors")
     weights["model.norm.weight"][3] = float("nan")
     save_file(weights, folder / "b" / "model.safetensors")
-    said = merge(folder, tmp_path / "out")
-    assert said.startswith("2 ")
+    code, said = merge(folder, tmp_path / "out")
+    assert code == 2
     assert "model.norm.weight cannot be merged: b holds 1 NaN or infinite numbers" in said
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
-
-
-def test_an_unknown_method_is_refused_with_those_there_are(models: Path, tmp_path: Path) -> None:
-    said = merge(models, tmp_path / "out", method="karcher")
-    assert said.startswith("2 ")
-    assert "merge_method 'karcher' is not known here" in said
-    assert "dare, dare_linear" in said or "sce" in said
 
 
 @pytest.mark.parametrize("rows", [270, 250])
@@ -152,9 +197,10 @@ def test_rows_beyond_the_bases_vocabulary(models: Path, tmp_path: Path, rows: in
     save_file(weights, folder / "b" / "model.safetensors")
     config = json.loads((folder / "b" / "config.json").read_text()) | {"vocab_size": rows}
     (folder / "b" / "config.json").write_text(json.dumps(config))
-    assert "their vocabularies have different sizes" in merge(folder, tmp_path / "no", method="task_arithmetic")
-    assert merge(folder, tmp_path / "yes", "--rows", "base", method="task_arithmetic").startswith("0 ")
-    found = load_file(tmp_path / "yes" / "model.safetensors")["model.embed_tokens.weight"]
+    code, said = merge(folder, tmp_path / "no", method="task_arithmetic")
+    assert code == 2
+    assert "their vocabularies have different sizes" in said
+    found = merged(folder, tmp_path / "yes", "--rows", "base", method="task_arithmetic")["model.embed_tokens.weight"]
     base, a = (load_file(folder / n / "model.safetensors")["model.embed_tokens.weight"] for n in ("base", "a"))
     theirs = torch.cat([embedding[:rows], base[rows:]])
     torch.testing.assert_close(found, a + theirs - base)
@@ -168,56 +214,96 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_workspace(tmp_path_factory.mktemp("pico"), 6)
 
 
-MERGE = ("recipe=merge", "name=merged", "merge=sce", "merge.tau=1.0", "cluster=in_process", "prompts=null",
-         "selection=null", "objective=null")  # fmt: skip
+SETTINGS = (
+    "experiment=pico", "recipe=merge", "name=merged", "merge=sce", "merge.tau=1.0", "cluster=in_process",
+    "prompts=null", "selection=null", "objective=null",
+)  # fmt: skip
+
+
+def composed_recipe(workspace: Path, *overrides: str) -> Recipe:
+    store = f"store.path={workspace / 'store'}"
+    return build(typed(composed([*SETTINGS, store, *overrides], str(workspace / "conf"))))
+
+
+def run(recipe: Recipe) -> Outcome:
+    config = recipe.config
+    runner = Runner(config.store.path, InProcess, config.cluster.capacity, Terminal(Console(quiet=True)))
+    return runner.run(recipe.targets)
+
+
+def statuses(recipe: Recipe) -> dict[str, str]:
+    return {one.step.name: one.status.value for one in plan(recipe.config.store.path, recipe.targets)}
 
 
 def test_a_recipe_merges_evaluates_and_is_done_the_second_time(workspace: Path) -> None:
-    done = fusion(workspace, *MERGE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    steps = result(workspace, "merged")["steps"]
-    assert isinstance(steps, list)
-    assert {"checkpoint/final", "responses/evaluation-final", "evaluation/scores"} <= {
-        f"{step['kind']}/{step['label']}" for step in steps
-    }
-    merged = load_file(workspace / "runs" / "merged" / "models" / "final" / "model.safetensors")
+    recipe = composed_recipe(workspace)
+    outcome = run(recipe)
+    final = outcome.artifact(recipe.steps["checkpoint/final"])
+    assert isinstance(final, TreeArtifact)
+    found = load_file(final.files / "model.safetensors")
     parts = [load_file(workspace / "models" / n / "model.safetensors") for n in ("pico_target", "pico_a", "pico_b")]
-
-    from fusion.merging.sce import Sce
-
-    for name, value in merged.items():
+    for name, value in found.items():
         torch.testing.assert_close(value, Sce(tau=1.0).merge(parts[0][name], [p[name] for p in parts[1:]]))
-    again = fusion(workspace, *MERGE)
-    assert "NEW" not in again.stdout
-    assert again.stdout.count("HIT") == len(steps)
+    (workspace / "runs" / "merged").mkdir(parents=True)
+    (workspace / "runs" / "merged" / "config.yaml").write_text("name: merged\n")
+    result = conclude(recipe, outcome, workspace / "runs" / "merged", Console(quiet=True))
+    evaluation = result["evaluation"]
+    assert isinstance(evaluation, dict)
+    assert evaluation.keys() == {"base", "final", "pico_a", "pico_b"}
+    assert (workspace / "runs" / "merged" / "models" / "final" / "merge.json").is_file()
+    assert set(statuses(composed_recipe(workspace)).values()) == {"HIT"}
 
 
 def test_another_tau_merges_again_and_another_chat_does_not(workspace: Path) -> None:
-    fusion(workspace, *MERGE, "evaluation=null")
-    planned = fusion(workspace, *MERGE, "evaluation=null", "merge.tau=0.5", verb="plan")
-    assert "merge" in planned.stdout or "tau" in planned.stdout
-    assert "NEW" in planned.stdout
-    planned = fusion(workspace, *MERGE, "evaluation=null", "sources.pico_a.model.chat.system=Be brief.", verb="plan")
-    assert "HIT" in planned.stdout
+    run(composed_recipe(workspace, "evaluation=null"))
+    assert statuses(composed_recipe(workspace, "evaluation=null", "merge.tau=0.5")) == {"checkpoint/final": "NEW"}
+    chat = "sources.pico_a.model.chat.system=Brief."
+    assert statuses(composed_recipe(workspace, "evaluation=null", chat)) == {"checkpoint/final": "HIT"}
+
+
+def test_the_order_of_models_counts(workspace: Path) -> None:
+    """Numbers of a method stand in the models' order."""
+    one = composed_recipe(workspace, "evaluation=null", "source=[pico_a,pico_b]")
+    two = composed_recipe(workspace, "evaluation=null", "source=[pico_b,pico_a]")
+    assert one.steps["checkpoint/final"].fingerprint != two.steps["checkpoint/final"].fingerprint
 
 
 def test_a_recipe_without_a_method_is_refused(workspace: Path) -> None:
-    refused = fusion(workspace, *(word for word in MERGE if not word.startswith("merge")), verb="plan")
-    assert refused.returncode == 2
-    assert "this recipe needs merge, which is not set; type e.g. merge=sce" in refused.stderr
+    settings = [one for one in SETTINGS if not one.startswith("merge")]
+    config = typed(composed([*settings, "evaluation=null"], str(workspace / "conf")))
+    with pytest.raises(ConfigError, match="this recipe needs merge, which is not set; type e.g. merge=sce"):
+        build(config)
 
 
 def test_the_tokenizer_may_be_a_sources(workspace: Path) -> None:
-    done = fusion(
-        workspace, *MERGE, "name=donor", "evaluation=null", "merge_output.tokenizer_from=pico_a",
-        "merge_output.add_bos_token=false", "merge_output.stop_tokens_of_all=true", "merge_output.dtype=bfloat16",
+    recipe = composed_recipe(
+        workspace, "evaluation=null", "merge_output.tokenizer_from=pico_a", "merge_output.add_bos_token=false",
+        "merge_output.stop_tokens_of_all=true", "merge_output.dtype=bfloat16",
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = workspace / "runs" / "donor" / "models" / "final"
-    assert json.loads((folder / "tokenizer_config.json").read_text())["add_bos_token"] is False
-    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [2]
-    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
-    assert load_file(folder / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
-    refused = fusion(workspace, *MERGE, "merge_output.tokenizer_from=pico_c", verb="plan")
-    assert refused.returncode == 2
-    assert "it is base or one of pico_a, pico_b" in refused.stderr
+    final = run(recipe).artifact(recipe.steps["checkpoint/final"])
+    assert isinstance(final, TreeArtifact)
+    assert json.loads((final.files / "tokenizer_config.json").read_text())["add_bos_token"] is False
+    assert json.loads((final.files / "generation_config.json").read_text())["eos_token_id"] == [2]
+    assert json.loads((final.files / "config.json").read_text())["dtype"] == "bfloat16"
+    assert load_file(final.files / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="it is base or one of pico_a, pico_b"):
+        composed_recipe(workspace, "merge_output.tokenizer_from=pico_c")
+
+
+@pytest.mark.parametrize("name", ["fuseo1_long_long", "fuseo1_long_short", "fuseo1_coder"])
+def test_fuseo1_is_set_as_released(name: str) -> None:
+    """SCE over every element, as the authors' fork computes it; planned without a GPU, a hub or the models."""
+    tree = composed([f"experiment={name}"])
+    with open_dict(tree):
+        for node in (*(source.model for source in tree.sources.values()), tree.target.model, tree.evaluation.prompts):
+            node.revision = "0" * 40
+    recipe = build(typed(tree))
+    step = recipe.steps["checkpoint/final"]
+    assert isinstance(step.config, MergeConfig)
+    assert step.config.method == Sce(tau=1.0, variant=SceVariant.FUSEAI)
+    assert step.config.order[0] == "r1_distill_qwen_32b"
+    assert step.config.base.shape is not None
+    assert step.config.base.shape.parameters == 32_763_876_352
+    made = {one.name: one for one in forecast(recipe, recipe.config.planning)}["checkpoint/final"]
+    assert made.disk_gib == pytest.approx(61.03, abs=0.01)
+    assert made.download_gib == pytest.approx((1 + len(step.config.order)) * 61.03, abs=0.05)
