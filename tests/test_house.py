@@ -19,7 +19,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 """path::name -> why it may have more than 50 lines."""
 LAYERS = {
     "cli": 5, "results": 5, "completion": 4, "pipeline": 4, "recipe": 3, "config": 3,
-    "stages": 2, "prompts": 1, "generators": 1, "rewards": 1, "selection": 1, "objectives": 1,
+    "stages": 2, "prompts": 1, "generators": 1, "rewards": 1, "selection": 1, "objectives": 1, "merging": 1,
     "schema": 0, "errors": 0, "fingerprint": 0, "location": 0,
 }  # fmt: skip
 """Rooms of `fusion` that have an order; a room imports only from rooms at or below its own height."""

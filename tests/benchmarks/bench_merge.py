@@ -58,8 +58,8 @@ def compare(folder: Path, config: Path, program: Path | None) -> None:
     cpu = theirs.cpu_seconds / min(one.cpu_seconds for one in ours)
     memory = max(one.peak_mib for one in ours) / theirs.peak_mib
     print(
-        f"  fusion is {speed:.1f}x as fast (goal {SPEED_GOAL:g}x; {cpu:.1f}x in CPU time) and takes {memory:.2f} of the "
-        f"memory (goal {MEMORY_GOAL:g})"
+        f"  fusion is {speed:.1f}x as fast (goal {SPEED_GOAL:g}x; {cpu:.1f}x in CPU time) and takes {memory:.2f} of "
+        f"the memory (goal {MEMORY_GOAL:g})"
     )
 
 

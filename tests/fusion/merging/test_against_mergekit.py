@@ -1,4 +1,4 @@
-"""Real checkpoints merged here and by mergekit 0.1.5, for every method and variant that both have.
+"""Checkpoints merged here and by mergekit 0.1.5, for every method and variant that both have: small ones, real ones.
 
 mergekit is asked to compute in fp32 (`dtype: float32`) and to write bf16, as is always done here. Numbers may differ by
 one unit in the last place of bf16, where the two fp32 results fall on both sides of a rounding limit. Where elements
@@ -11,16 +11,17 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.merge_models import make_variants, merged_by_fusion, needed_mergekit, smollm2, write_config
-
-pytestmark = pytest.mark.slow
+from fusion.cli import main
+from tests.merge_models import make_variants, needed_mergekit, smollm2, write_config
+from tests.tiny import make_pico_llama
 
 ULP = 2.0**-7
 """The most that one unit in the last place of bf16 is of a number."""
@@ -52,29 +53,43 @@ for config, out in json.loads(sys.argv[1]):
 """One process for all, which imports once; what mergekit-yaml does with a file."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Models, a YAML file a case, and what mergekit makes of each (`theirs-<case>`)."""
+@dataclass(frozen=True)
+class Made:
+    """Models, a YAML file a case, and what mergekit made of each (`theirs-<case>`)."""
+
+    folder: Path
+    models: Mapping[str, Path]
+
+    def deltas(self, name: str) -> Tensor:
+        """[3, ...] of one tensor."""
+        base = load_one(self.models["base"], name)
+        return torch.stack([load_one(self.models[model], name) - base for model in "abc"])
+
+
+@pytest.fixture(scope="module", params=["small", pytest.param("smollm2", marks=pytest.mark.slow)])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     program = needed_mergekit()
-    made = tmp_path_factory.mktemp("mergekit")
-    models = make_variants(made, smollm2())
+    folder = tmp_path_factory.mktemp("mergekit")
+    models = make_variants(folder, smollm2() if request.param == "smollm2" else small(folder / "small"))
     jobs = []
     for name, case in CASES.items():
         settings = {k: v for k, v in case.items() if k in ("parameters", "own")}
         chosen = {key: models[key] for key in case.get("models", models)}  # type: ignore[attr-defined]
         write_config(
-            made / f"{name}.yml", chosen, str(case["method"]), dtype="float32", out_dtype="bfloat16", **settings
+            folder / f"{name}.yml", chosen, str(case["method"]), dtype="float32", out_dtype="bfloat16", **settings
         )
-        jobs.append([str(made / f"{name}.yml"), str(made / f"theirs-{name}")])
+        jobs.append([str(folder / f"{name}.yml"), str(folder / f"theirs-{name}")])
     subprocess.run([program.parent / "python", "-c", ALL_OF_THEM, json.dumps(jobs)], check=True, capture_output=True)
-    yield made
-    shutil.rmtree(made)
+    yield Made(folder, models)
+    shutil.rmtree(folder)
 
 
-def deltas_of(folder: Path, name: str) -> Tensor:
-    """[3, ...] of one tensor."""
-    base = load_one(smollm2(), name)
-    return torch.stack([load_one(folder / model, name) - base for model in "abc"])
+def small(folder: Path) -> Path:
+    """A random Llama of 0.2 million weights, in bf16."""
+    make_pico_llama(folder, hidden=64, layers=4)
+    weights = {name: value.bfloat16() for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 def load_one(folder: Path, name: str) -> Tensor:
@@ -84,14 +99,14 @@ def load_one(folder: Path, name: str) -> Tensor:
         return file.get_tensor(name).float()
 
 
-def ties_of(case: str, folder: Path, name: str) -> Tensor | None:
+def ties_of(case: str, made: Made, name: str) -> Tensor | None:
     """Elements that lie so close to the last place of a selection that rounding, or nothing, decides."""
     if case == "sce_tenth":
-        variance = deltas_of(folder, name).var(dim=0, unbiased=False)
+        variance = made.deltas(name).var(dim=0, unbiased=False)
         k = int(0.1 * int(variance.count_nonzero()))
         return _near(variance, k)
     if case == "ties":
-        deltas = deltas_of(folder, name).abs()
+        deltas = made.deltas(name).abs()
         return torch.stack([_near(delta, int(0.6 * delta.numel())) for delta in deltas]).any(dim=0)
     return None
 
@@ -102,19 +117,21 @@ def _near(values: Tensor, k: int) -> Tensor:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_results_are_equal_up_to_rounding(folder: Path, case: str) -> None:
-    out = folder / f"ours-{case}"
-    merged_by_fusion(folder / f"{case}.yml", out)
-    ours, theirs = load_file(out / "model.safetensors"), load_file(folder / f"theirs-{case}" / "model.safetensors")
+def test_results_are_equal_up_to_rounding(made: Made, case: str) -> None:
+    out = made.folder / f"ours-{case}"
+    with pytest.raises(SystemExit) as ended:
+        main(["merge", str(made.folder / f"{case}.yml"), str(out)])
+    assert ended.value.code == 0
+    ours, theirs = (load_file(path / "model.safetensors") for path in (out, made.folder / f"theirs-{case}"))
     assert ours.keys() == theirs.keys()
-    counts = _compared(case, folder, ours, theirs)
+    counts = _compared(case, made, ours, theirs)
     print(f"{case}: {counts}")
     shutil.rmtree(out)
     assert counts["beyond"] == 0
     assert counts["rounded"] < 1e-3 * counts["weights"]
 
 
-def _compared(case: str, folder: Path, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, int]:
+def _compared(case: str, made: Made, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, int]:
     """How many weights there are; how many differ by a unit in the last place; by more; and tie, and differ."""
     counts = {"weights": 0, "rounded": 0, "beyond": 0, "tied": 0}
     for name, mine in ours.items():
@@ -123,7 +140,7 @@ def _compared(case: str, folder: Path, ours: Mapping[str, Tensor], theirs: Mappi
         differ = a != b
         beyond = (a - b).abs() > ULP * torch.maximum(a.abs(), b.abs())
         counts["weights"] += a.numel()
-        if beyond.any() and (tied := ties_of(case, folder, name)) is not None:
+        if beyond.any() and (tied := ties_of(case, made, name)) is not None:
             counts["tied"] += int((differ & tied).sum())
             differ, beyond = differ & ~tied, beyond & ~tied
         counts["beyond"] += int(beyond.sum())

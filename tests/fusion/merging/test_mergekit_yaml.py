@@ -98,7 +98,7 @@ def test_linear_needs_no_base(tmp_path: Path) -> None:
         (f"merge_method: tie\n{HEAD}", "Did you mean ties"),
         (f"merge_method: sce\n{HEAD}basemodel: x", "field 'basemodel' is not known here. Did you mean base_model"),
         ("merge_method: passthrough\nslices: []", "slices: layers of different models are not stacked here"),
-        (f"merge_method: sce\n{HEAD}parameters: {{select_topq: 1}}", "parameter 'select_topq' .* Did you mean select_topk"),
+        (f"merge_method: sce\n{HEAD}parameters: {{select_topq: 1}}", "'select_topq' .* Did you mean select_topk"),
         (
             "merge_method: sce\nbase_model: base\nmodels: [{model: a, parameters: {weight: 1}}]",
             "parameter of a model 'weight' is not known here. Known are none",

@@ -37,7 +37,7 @@ def draw(*shape: int, seed: int) -> Tensor:
 
 @pytest.mark.parametrize(("variant", "expected"), [(PAPER, 2.7), (FUSEAI, 3.0), (MERGEKIT, 3.0)])
 def test_sce_of_plus_three_and_minus_one(variant: SceVariant, expected: float) -> None:
-    """eta = 9/10 and 1/10, the vote +2 erases -1; the paper adds 0.9 * 3, the programs divide by the 0.9 that is left."""
+    """eta = 9/10 and 1/10, the vote +2 erases -1: the paper adds 0.9 * 3, the programs divide by the 0.9 left."""
     assert merged(Sce(tau=1.0, variant=variant), [0.0], [3.0], [-1.0]) == [expected]
 
 
