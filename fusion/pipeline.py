@@ -47,14 +47,16 @@ def replay(config: Config) -> Recipe:
 
 
 def merge(config: Config) -> Recipe:
-    """Merging alone (FuseO1-Preview; FuseChat, arXiv 2408.07990, section 3.3): the sources, around the target.
+    """Merging alone (FuseChat, arXiv 2408.07990, section 3.3): the sources' weights, around the target's."""
+    recipe = MergeRecipe(config)
+    recipe.merge("final", dict.fromkeys(config.sources))
+    return recipe
 
-    Where an evaluation is configured, base, merged model and every source answer its prompts.
-    """
+
+def fuseo1(config: Config) -> Recipe:
+    """FuseO1-Preview: reasoning models merged by SCE; then base, merged model and every source are evaluated."""
     recipe = MergeRecipe(config)
     merged = recipe.merge("final", dict.fromkeys(config.sources))
-    if config.evaluation is None:
-        return recipe
 
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
     verdicts = {}
@@ -78,7 +80,7 @@ def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
     return recipe.select(prompts, responses, rewards)
 
 
-RECIPES = {"fusechat3": fusechat3, "replay": replay, "merge": merge}
+RECIPES = {"fusechat3": fusechat3, "replay": replay, "merge": merge, "fuseo1": fuseo1}
 
 
 def build(config: Config) -> Recipe:

@@ -215,8 +215,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SETTINGS = (
-    "experiment=pico", "recipe=merge", "name=merged", "merge=sce", "merge.tau=1.0", "cluster=in_process",
-    "prompts=null", "selection=null", "objective=null",
+    "experiment=pico", "recipe=fuseo1", "name=merged", "merge=sce", "merge.tau=1.0", "cluster=in_process",
 )  # fmt: skip
 
 
@@ -255,29 +254,29 @@ def test_a_recipe_merges_evaluates_and_is_done_the_second_time(workspace: Path) 
 
 
 def test_another_tau_merges_again_and_another_chat_does_not(workspace: Path) -> None:
-    run(composed_recipe(workspace, "evaluation=null"))
-    assert statuses(composed_recipe(workspace, "evaluation=null", "merge.tau=0.5")) == {"checkpoint/final": "NEW"}
+    run(composed_recipe(workspace, "recipe=merge"))
+    assert statuses(composed_recipe(workspace, "recipe=merge", "merge.tau=0.5")) == {"checkpoint/final": "NEW"}
     chat = "sources.pico_a.model.chat.system=Brief."
-    assert statuses(composed_recipe(workspace, "evaluation=null", chat)) == {"checkpoint/final": "HIT"}
+    assert statuses(composed_recipe(workspace, "recipe=merge", chat)) == {"checkpoint/final": "HIT"}
 
 
 def test_the_order_of_models_counts(workspace: Path) -> None:
     """Numbers of a method stand in the models' order."""
-    one = composed_recipe(workspace, "evaluation=null", "source=[pico_a,pico_b]")
-    two = composed_recipe(workspace, "evaluation=null", "source=[pico_b,pico_a]")
+    one = composed_recipe(workspace, "recipe=merge", "source=[pico_a,pico_b]")
+    two = composed_recipe(workspace, "recipe=merge", "source=[pico_b,pico_a]")
     assert one.steps["checkpoint/final"].fingerprint != two.steps["checkpoint/final"].fingerprint
 
 
 def test_a_recipe_without_a_method_is_refused(workspace: Path) -> None:
     settings = [one for one in SETTINGS if not one.startswith("merge")]
-    config = typed(composed([*settings, "evaluation=null"], str(workspace / "conf")))
+    config = typed(composed([*settings, "recipe=merge"], str(workspace / "conf")))
     with pytest.raises(ConfigError, match="this recipe needs merge, which is not set; type e.g. merge=sce"):
         build(config)
 
 
 def test_the_tokenizer_may_be_a_sources(workspace: Path) -> None:
     recipe = composed_recipe(
-        workspace, "evaluation=null", "merge_output.tokenizer_from=pico_a", "merge_output.add_bos_token=false",
+        workspace, "recipe=merge", "merge_output.tokenizer_from=pico_a", "merge_output.add_bos_token=false",
         "merge_output.stop_tokens_of_all=true", "merge_output.dtype=bfloat16",
     )  # fmt: skip
     final = run(recipe).artifact(recipe.steps["checkpoint/final"])
