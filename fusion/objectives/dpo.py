@@ -27,6 +27,7 @@ class Dpo(Objective):
     """Accept a beta outside (0, 1]."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_label_smoothing(self.label_smoothing)
         check_beta(
             self.beta,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fusion.errors import ConfigError
 from fusion.schema import hash_text
 from fusion.train.config import TrainingConfig
 
@@ -38,23 +39,53 @@ class BatchPlan:
         return batches
 
 
-def plan_batches(keys: Sequence[str], lengths: Sequence[int], config: TrainingConfig, world_size: int) -> BatchPlan:
+def plan_batches(
+    keys: Sequence[str],
+    lengths: Sequence[int],
+    config: TrainingConfig,
+    world_size: int,
+    groups: Sequence[str] | None = None,
+) -> BatchPlan:
     """Lay out all steps.
 
     Args:
         keys: distinct key of each row.
         lengths: tokens of each row.
+        groups: rows of one group stand in one step, which may then be short of `global_batch_size`; None: every row is
+            its own.
+
+    Raises:
+        ConfigError: a group is larger than a step.
     """
     size = config.global_batch_size
     micro_batch = config.micro_batch(world_size)
-    order: list[int] = []
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(keys if groups is None else groups):
+        members.setdefault(group, []).append(row)
+    order: list[list[int]] = []
     for epoch in range(config.epochs):
-        order += sorted(range(len(keys)), key=lambda row: hash_text(str(config.seed), str(epoch), keys[row]))
-    steps = []
-    for start in range(0, len(order), size):
-        rows = sorted(order[start : start + size], key=lambda row: (lengths[row], keys[row]))
-        steps.append(_filled(rows, size, micro_batch))
+        shuffled = sorted(members, key=lambda group: hash_text(str(config.seed), str(epoch), group))
+        order += [members[group] for group in shuffled]
+    steps = [
+        _filled(sorted(rows, key=lambda row: (lengths[row], keys[row])), size, micro_batch)
+        for rows in _packed(order, size)
+    ]
     return BatchPlan(tuple(steps), micro_batch, config.accumulation(world_size), world_size)
+
+
+def _packed(groups: Sequence[list[int]], size: int) -> list[list[int]]:
+    """Groups in order, as many to a step as fit."""
+    steps: list[list[int]] = [[]]
+    for group in groups:
+        if len(group) > size:
+            raise ConfigError(
+                f"a prompt has {len(group)} weighted rows and an optimiser step takes {size}; set global_batch_size to "
+                f"{len(group)} or more"
+            )
+        if len(steps[-1]) + len(group) > size:
+            steps.append([])
+        steps[-1] += group
+    return steps
 
 
 def _filled(rows: list[int], size: int, micro_batch_size: int) -> tuple[int, ...]:

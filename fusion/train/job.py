@@ -119,7 +119,9 @@ class TrainJob:
         from transformers import PrinterCallback
 
         rows = read_rows(workspace.rows)
-        plan = plan_batches([row.key for row in rows], [row.num_tokens for row in rows], self.config, world_size)
+        keys, lengths = [row.key for row in rows], [row.num_tokens for row in rows]
+        groups = [row.group or row.key for row in rows]
+        plan = plan_batches(keys, lengths, self.config, world_size, groups)
         tokenizer = self._tokenizer(model)
         trainer = trainer_class(self.objective)(
             model=model,

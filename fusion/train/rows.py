@@ -7,9 +7,10 @@ process is started, and counted; trainers see only rows that they can use as the
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,9 @@ SCHEMA = pa.schema(
         pa.field("prompt_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("responses", pa.list_(pa.list_(pa.int32())), nullable=False),
         pa.field("references", pa.list_(pa.float32()), nullable=False),
+        pa.field("sources", pa.list_(pa.list_(pa.float32())), nullable=False),
+        pa.field("weight", pa.float32()),
+        pa.field("group", pa.string(), nullable=False),
     ]
 )
 
@@ -42,6 +46,13 @@ class TokenRow:
     """In the order of the objective's roles, each with its end of turn."""
     references: tuple[float, ...] = ()
     """Log-probability of each response under the reference model, nats; empty: the objective needs none."""
+    sources: tuple[tuple[float, ...], ...] = ()
+    """By response: mean log-probability of a token under each source, nats; NaN: that source could not read it; empty:
+    the objective needs none."""
+    weight: float | None = None
+    """Share of its prompt's loss that is this row's; None: rows are not weighted."""
+    group: str = ""
+    """Rows of one group (a prompt) stand in one optimiser step; empty: the row is alone."""
 
     @property
     def num_tokens(self) -> int:
@@ -65,31 +76,50 @@ def sft_rows(
         if len(prompt) + len(response) > max_length:
             dropped[Reason.OVER_LENGTH.value] += 1
             continue
-        rows.append(TokenRow(str(example["prompt_id"]), tuple(prompt), (tuple(response),)))
+        named = ("prompt_id", "source") if "weight" in example else ("prompt_id",)
+        key = key_string([example[column] for column in named])
+        rows.append(_weighted(TokenRow(key, tuple(prompt), (tuple(response),)), example))
     return rows, dropped
 
 
 def pair_rows(
     table: Iterable[Mapping[str, object]], renderer: Renderer, roles: Sequence[str], max_length: int
 ) -> tuple[list[TokenRow], Counter[str]]:
-    """Render PREFERENCE_PAIR rows (or any table with one text column a role).
+    """Render rows of a table with one text column a role: pairs, weighted pairs, triples.
 
-    A prompt too long for its longest response loses its beginning; no response is ever cut, so each keeps its end of
-    turn. A pair whose response alone fills `max_length` is dropped, and so is one whose responses are the same tokens.
+    A prompt too long for its longest response loses its beginning, but for the beginning of sequence; no response is
+    ever cut, so each keeps its end of turn. A row whose response alone fills `max_length` is dropped, and so is one
+    whose last role, the rejected one, is the same tokens as another.
     """
     rows, dropped = [], Counter[str]()
     for pair in table:
         prompt = renderer.prompt_ids(pair["messages"], str(pair["domain"]))  # type: ignore[arg-type]
         responses = tuple(tuple(renderer.response_ids(str(pair[role]))) for role in roles)
-        room = max_length - max(len(response) for response in responses)
-        if room < 1:
+        kept = _shortened(prompt, max_length - max(len(response) for response in responses), renderer)
+        if not kept:
             dropped[Reason.OVER_LENGTH.value] += 1
-        elif len(set(responses)) < len(responses):
+        elif responses[-1] in responses[:-1]:
             dropped[Reason.DIFFERENCE_LOST.value] += 1
         else:
-            key = key_string([pair["prompt_id"], pair["pair_index"]])
-            rows.append(TokenRow(key, tuple(prompt[-room:]), responses))
+            key = key_string([pair[column] for column in ("prompt_id", "pair_index") if column in pair])
+            rows.append(_weighted(TokenRow(key, tuple(kept), responses), pair))
     return rows, dropped
+
+
+def _shortened(prompt: list[int], room: int, renderer: Renderer) -> list[int]:
+    """The last `room` tokens of a prompt, the first of them its beginning of sequence where it has one; empty: there is
+    no room for a single token of it."""
+    if len(prompt) <= room:
+        return prompt
+    first = prompt[:1] if prompt[0] == renderer.tokenizer.bos_token_id else []
+    rest = room - len(first)
+    return [*first, *prompt[-rest:]] if rest > 0 else []
+
+
+def _weighted(row: TokenRow, stored: Mapping[str, object]) -> TokenRow:
+    if "weight" not in stored:
+        return row
+    return replace(row, weight=float(str(stored["weight"])), group=str(stored["prompt_id"]))
 
 
 def with_references(rows: Sequence[TokenRow], logprob_sums: Mapping[str, float]) -> list[TokenRow]:
@@ -106,7 +136,25 @@ def with_references(rows: Sequence[TokenRow], logprob_sums: Mapping[str, float])
                 f"pair {row.key}: no reference log-probability for tokens {missing[0]}; the reference step was made "
                 "with another tokenizer, template or max_length: run it again with this configuration"
             )
-        joined.append(TokenRow(row.key, row.prompt_ids, row.responses, tuple(logprob_sums[one] for one in ids)))
+        joined.append(replace(row, references=tuple(logprob_sums[one] for one in ids)))
+    return joined
+
+
+def with_sources(
+    rows: Sequence[TokenRow], texts: Mapping[str, Sequence[str]], means: Sequence[Mapping[tuple[str, str], float]]
+) -> list[TokenRow]:
+    """Join log-probabilities under the sources by prompt and text.
+
+    Args:
+        texts: row key -> text of each response.
+        means: of each source, (prompt_id, hash of the text) -> mean log-probability of a token, nats. What a source
+            could not read is not there.
+    """
+    joined = []
+    for row in rows:
+        prompt = row.key.split("/")[0]
+        ids = [(prompt, hash_text(text)) for text in texts[row.key]]
+        joined.append(replace(row, sources=tuple(tuple(one.get(key, math.nan) for one in means) for key in ids)))
     return joined
 
 
@@ -122,6 +170,9 @@ def read_rows(path: Path) -> list[TokenRow]:
             tuple(row["prompt_ids"]),
             tuple(tuple(response) for response in row["responses"]),
             tuple(row["references"]),
+            tuple(tuple(source) for source in row["sources"]),
+            row["weight"],
+            row["group"],
         )
         for row in pq.read_table(path).to_pylist()
     ]

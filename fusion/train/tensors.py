@@ -4,7 +4,7 @@ Sequences are padded on the left, so that all responses end at the same column: 
 last K columns only, which is where every response lies. Padding changes no number: it is masked, and positions count
 from the first real token.
 
-Shapes: N sequences (roles x rows, role by role), T tokens, K tokens of the longest response, R roles, B rows.
+Shapes: N sequences (roles x rows, role by role), T tokens, K tokens of the longest response, R roles, B rows, S sources.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class TokenBatch:
     position_ids_NT: Tensor
     response_mask_NK: Tensor
     references_RB: Tensor | None
+    sources_SRB: Tensor | None
+    weights_B: Tensor | None
+    """None: rows are not weighted."""
     num_rows: int
 
 
@@ -50,7 +53,11 @@ def collate(rows: Sequence[TokenRow], num_roles: int, pad_id: int) -> TokenBatch
     positions = (attention.cumsum(1) - 1).clamp(min=0)
     has_references = all(row.references for row in filled)
     references = torch.tensor([row.references for row in filled]).T.contiguous() if has_references else None
-    return TokenBatch(input_ids, attention, positions, response_mask, references, len(rows))
+    has_sources = all(row.sources for row in filled)
+    sources = torch.tensor([row.sources for row in filled]).permute(2, 1, 0).contiguous() if has_sources else None
+    weights = [row.weight for row in filled if row.weight is not None]
+    weights_B = torch.tensor(weights) if len(weights) == len(filled) else None
+    return TokenBatch(input_ids, attention, positions, response_mask, references, sources, weights_B, len(rows))
 
 
 def response_token_logprobs(model: nn.Module, batch: TokenBatch) -> Tensor:

@@ -61,7 +61,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         whole = [self.rows[number] for number in self.plan.steps[step] if number >= 0]
         return {**vars(tensors), "denominator": float(self.denominator(whole))}
 
-    def denominator(self, rows: list[TokenRow]) -> int:
+    def denominator(self, rows: list[TokenRow]) -> float:
         """What the loss of a global batch is divided by."""
         raise NotImplementedError
 
@@ -166,32 +166,39 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
 
 
 class SftPhase(PlannedTrainer):
-    """Mean negative log-likelihood of the response tokens of a global batch."""
+    """Mean negative log-likelihood of the response tokens of a global batch; of weighted rows (FuseRL, arXiv 2504.06562)
+    the weighted mean over rows of each row's mean over tokens, so that a prompt's rows share one vote."""
 
-    def denominator(self, rows: list[TokenRow]) -> int:
+    def denominator(self, rows: list[TokenRow]) -> float:
+        if rows[0].weight is not None:
+            return sum(row.weight or 0.0 for row in rows)
         return sum(len(response) for row in rows for response in row.responses)
 
     def total_loss(self, logprobs_NK: Tensor, batch: TokenBatch) -> Tensor:
-        return -logprobs_NK.sum()
+        if batch.weights_B is None:
+            return -logprobs_NK.sum()
+        return -(batch.weights_B * logprobs_NK.sum(1) / batch.response_mask_NK.sum(1)).sum()
 
 
 class PreferencePhase(PlannedTrainer):
-    """Mean of an objective over the pairs of a global batch; the reference comes with the rows."""
+    """Mean of an objective over the rows of a global batch, by their weights; the reference comes with the rows."""
 
     objective: Objective
 
-    def denominator(self, rows: list[TokenRow]) -> int:
-        return len(rows)
+    def denominator(self, rows: list[TokenRow]) -> float:
+        return sum(1.0 if row.weight is None else row.weight for row in rows)
 
     def total_loss(self, logprobs_NK: Tensor, batch: TokenBatch) -> Tensor:
         shape = (len(self.objective.roles), batch.num_rows)
         num_tokens_RB = batch.response_mask_NK.sum(1).view(shape)
         policy = RoleLogProbs(logprobs_NK.sum(1).view(shape), num_tokens_RB)
-        reference = None if batch.references_RB is None else RoleLogProbs(batch.references_RB, num_tokens_RB)
-        loss = self.objective.loss(policy, reference, self.state.global_step / self.state.max_steps)
+        reference = None
+        if batch.references_RB is not None:
+            reference = RoleLogProbs(batch.references_RB, num_tokens_RB, batch.sources_SRB)
+        loss = self.objective.training_loss(policy, reference, self.state.global_step / self.state.max_steps)
         for name, (total, count) in loss.metrics.items():
             self.count(name, total, count)
-        return loss.per_example_B.sum()
+        return (loss.per_example_B if batch.weights_B is None else batch.weights_B * loss.per_example_B).sum()
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         return dataset  # they are in our store, keyed by tokens
