@@ -1,8 +1,4 @@
-"""From scored responses to SFT picks and preference pairs: pure functions over polars frames, for any rule.
-
-Order is total everywhere: ranking reward, then the shorter text, then source order, then sample index. So equal
-inputs give equal rows, whatever order they came in.
-"""
+"""From scored responses to SFT picks and preference pairs: pure functions over polars frames, for any rule."""
 
 from __future__ import annotations
 
@@ -10,7 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fusion.schema import Reason
-from fusion.selection.base import PairPolicy, Selection, SourcePair, WindowScale, WithoutPair
+from fusion.selection.base import PairPolicy, Selection, SourcePair, WithoutPair
+from fusion.selection.scored import (
+    Answers,
+    answers,
+    best,
+    draw,
+    drawn,
+    drops,
+    first_reason,
+    in_window,
+    is_first_share,
+    lacking,
+    rules_of,
+    unclean,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,13 +53,11 @@ def select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selec
     """
     import polars as pl
 
-    domains: dict[int, tuple[Selection, list[str]]] = {}
-    for domain, part in rule.parts(prompts["domain"].unique().sort().to_list()).items():
-        domains.setdefault(id(part), (part, []))[1].append(domain)
-    if len(domains) < 2:
-        return _select(frame, prompts, next((part for part, _ in domains.values()), rule))
+    rules = rules_of(prompts, rule)
+    if len(rules) < 2:
+        return _select(frame, prompts, next((part for part, _ in rules), rule))
     made = []
-    for part, own in domains.values():
+    for part, own in rules:
         is_own = pl.col("domain").is_in(own)
         made.append(_select(frame.filter(is_own), prompts.filter(is_own), part))
     return Selected(
@@ -64,52 +72,29 @@ def _tables(selected: Selected) -> tuple[pl.DataFrame, ...]:
 def _select(frame: pl.DataFrame, prompts: pl.DataFrame, rule: Selection) -> Selected:
     import polars as pl
 
-    frame = frame.with_columns(rule.rank().alias("rank"), rule.is_ranked().alias("is_ranked"))
-    answered = frame.filter((pl.col("length") > 0) & pl.col("rank").is_not_null())
-    usable = _clean(answered, rule)
-    whole = usable.filter((pl.col("finish_reason") != "length") & rule.chosen())
-    losing = usable.filter(rule.rejected())
-    if not rule.truncated_rejected:
-        losing = losing.filter(pl.col("finish_reason") != "length")
-    picks = _best(whole, ["prompt_id"])
-    candidates = _candidate_pairs(whole, losing, rule)
-    valid = _in_window(candidates, rule)
+    found = answers(frame, rule)
+    usable, whole, losing = found.usable, found.whole, found.losing
+    picks = best(whole, ["prompt_id"])
+    candidates = candidate_pairs(whole, losing, rule)
+    valid = in_window(candidates, rule)
     kept = _keep_sources(valid, rule)
     phase = _phases(prompts, picks, kept, rule)
     sft = (
         phase.filter(pl.col("phase") == "sft").join(picks, on="prompt_id").select("prompt_id", "source", "sample_index")
     )
     pairs = phase.filter(pl.col("phase") == "pairs").select("prompt_id").join(kept, on="prompt_id")
-    unclean = _lacking(answered.select("prompt_id").unique(), usable, Reason.UNCLEAN)
-    no_answer = pl.concat([unclean, _why_no_answer(prompts, usable, picks)])
-    no_pair = pl.concat([unclean, _why_no_pair(prompts, usable, whole, losing, candidates, kept)])
+    no_answer = pl.concat([unclean(found), why_no_answer(prompts, usable, picks)])
+    no_pair = pl.concat([unclean(found), why_no_pair(prompts, found, candidates, kept)])
     return Selected(
         sft.sort("prompt_id"),
         pairs.sort("prompt_id", "pair_index"),
-        _drops(prompts, sft, [no_answer, _in_phase(phase, "pairs"), no_pair]),
-        _drops(prompts, pairs, [no_pair, _in_phase(phase, "sft")]),
+        drops(prompts, sft, [no_answer, _in_phase(phase, "pairs"), no_pair]),
+        drops(prompts, pairs, [no_pair, _in_phase(phase, "sft")]),
     )
 
 
-def _clean(frame: pl.DataFrame, rule: Selection) -> pl.DataFrame:
-    """Answers that no verifier of `clean_by` fails."""
-    import polars as pl
-
-    for verifier in rule.clean_by:
-        frame = frame.filter(pl.col(f"outcome:{verifier}").is_null() | (pl.col(f"outcome:{verifier}") != "fail"))
-    return frame
-
-
-def _best(rows: pl.DataFrame, by: list[str], worst: bool = False) -> pl.DataFrame:
-    """First row of each group in the total order; `worst` takes the lowest reward, ties as before."""
-    import polars as pl
-
-    extreme = pl.col("rank").min() if worst else pl.col("rank").max()
-    level = rows.filter(pl.col("rank") == extreme.over(by))  # most rows go, so that few are left to sort
-    return level.sort("length", "source_order", "sample_index").unique(subset=by, keep="first", maintain_order=True)
-
-
-def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+def candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection) -> pl.DataFrame:
+    """Best against worst answer of each prompt (and source), whatever the margin."""
     import polars as pl
 
     same = rule.pair_policy is PairPolicy.SAME_SOURCE
@@ -117,8 +102,8 @@ def _candidate_pairs(whole: pl.DataFrame, losing: pl.DataFrame, rule: Selection)
         joined = _of_two_sources(whole, losing)
     else:
         by = ["prompt_id", "source"] if same else ["prompt_id"]
-        best, worst = _best(whole, by), _best(losing, by, worst=True)
-        joined = _of_two(best.join(worst, on=by, suffix="_rejected"), losing, by)
+        highest, lowest = best(whole, by), best(losing, by, worst=True)
+        joined = _of_two(highest.join(lowest, on=by, suffix="_rejected"), losing, by)
     rejected_source = pl.col("source") if same else pl.col("source_rejected")
     is_same_text = pl.col("folded") == pl.col("folded_rejected")
     margin = pl.when(is_same_text).then(0.0).otherwise(pl.col("rank") - pl.col("rank_rejected"))
@@ -140,7 +125,7 @@ def _of_two_sources(whole: pl.DataFrame, losing: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     by = ["prompt_id", "source"]
-    joined = _best(whole, by).join(_best(losing, by, worst=True), on="prompt_id", suffix="_rejected")
+    joined = best(whole, by).join(best(losing, by, worst=True), on="prompt_id", suffix="_rejected")
     order = ["length", "source_order", "sample_index"]
     order = ["rank", *order, "rank_rejected", *(f"{name}_rejected" for name in order)]
     ordered = joined.filter(pl.col("source") != pl.col("source_rejected")).sort(
@@ -162,19 +147,6 @@ def _of_two(joined: pl.DataFrame, losing: pl.DataFrame, by: list[str]) -> pl.Dat
     return joined.join(alone, on=by, how="anti")
 
 
-def _in_window(candidates: pl.DataFrame, rule: Selection) -> pl.DataFrame:
-    import polars as pl
-
-    positive = candidates.filter(pl.col("margin") > 0)
-    ranked = positive.filter("is_ranked")
-    low, high = rule.window.low, rule.window.high
-    if rule.window.scale is WindowScale.QUANTILE and ranked.height:
-        margins = ranked["margin"]
-        low, high = margins.quantile(low, "linear") or 0.0, margins.quantile(high, "linear") or 0.0
-    # A margin is a difference of two fp32 rewards: 0.10 itself must pass.
-    return positive.filter(~pl.col("is_ranked") | pl.col("margin").is_between(low - 1e-7, high + 1e-7))
-
-
 def _keep_sources(valid: pl.DataFrame, rule: Selection) -> pl.DataFrame:
     import polars as pl
 
@@ -183,8 +155,8 @@ def _keep_sources(valid: pl.DataFrame, rule: Selection) -> pl.DataFrame:
     elif rule.source_pair is SourcePair.LARGEST_GAP:
         ordered = valid.sort(["prompt_id", "margin", "source_order"], descending=[False, True, False])
     elif rule.source_pair is SourcePair.RANDOM:
-        draw = _hash(pl.concat_str("prompt_id", "chosen_source", separator="/"), rule.seed)
-        ordered = valid.with_columns(draw.alias("draw")).sort("prompt_id", "draw", "source_order").drop("draw")
+        drawn_by = draw(pl.concat_str("prompt_id", "chosen_source", separator="/"), rule.seed)
+        ordered = valid.with_columns(drawn_by.alias("draw")).sort("prompt_id", "draw", "source_order").drop("draw")
     else:
         ordered = valid.sort("prompt_id", "source_order")
     if rule.source_pair is not SourcePair.ALL:
@@ -198,12 +170,7 @@ def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule
     import polars as pl
 
     with_pair = prompts.join(kept.select("prompt_id").unique(), on="prompt_id", how="semi")
-    ordered = with_pair.with_columns(_hash(pl.col("prompt_id"), rule.seed).alias("draw")).sort(
-        "dataset", "draw", "prompt_id"
-    )
-    position, size = pl.int_range(pl.len()).over("dataset"), pl.len().over("dataset")
-    # 1e-9: int(0.4 * N) must not lose a row to the binary form of 0.4.
-    is_sft = position < (size * rule.split.sft_frac + 1e-9).floor()
+    ordered, is_sft = drawn(with_pair, rule.seed), is_first_share(rule.split.sft_frac)
     phase = pl.when(is_sft).then(pl.lit("sft")).otherwise(pl.lit("pairs"))
     split = ordered.select("prompt_id", phase.alias("phase"))
     if rule.split.without_pair is WithoutPair.DROP:
@@ -215,26 +182,21 @@ def _phases(prompts: pl.DataFrame, picks: pl.DataFrame, kept: pl.DataFrame, rule
     return pl.concat([split, rest.with_columns(pl.lit("sft").alias("phase"))])
 
 
-def _why_no_answer(prompts: pl.DataFrame, usable: pl.DataFrame, picks: pl.DataFrame) -> pl.DataFrame:
+def why_no_answer(prompts: pl.DataFrame, usable: pl.DataFrame, picks: pl.DataFrame) -> pl.DataFrame:
     """prompt_id, reason for prompts without an SFT answer: no answer at all, all of them cut off, or none passes."""
     import polars as pl
 
     cut = usable.group_by("prompt_id").agg((pl.col("finish_reason") == "length").all().alias("all")).filter("all")
     reasons = [
-        _lacking(prompts, usable, Reason.NO_RESPONSE),
+        lacking(prompts, usable, Reason.NO_RESPONSE),
         cut.select("prompt_id", pl.lit(Reason.TRUNCATED.value).alias("reason")),
-        _lacking(prompts, picks, Reason.NO_PASSING_RESPONSE),
+        lacking(prompts, picks, Reason.NO_PASSING_RESPONSE),
     ]
-    return _first(reasons).join(picks, on="prompt_id", how="anti")
+    return first_reason(reasons).join(picks, on="prompt_id", how="anti")
 
 
-def _why_no_pair(
-    prompts: pl.DataFrame,
-    usable: pl.DataFrame,
-    whole: pl.DataFrame,
-    losing: pl.DataFrame,
-    candidates: pl.DataFrame,
-    kept: pl.DataFrame,
+def why_no_pair(
+    prompts: pl.DataFrame, found: Answers, candidates: pl.DataFrame, kept: pl.DataFrame
 ) -> pl.DataFrame:
     """prompt_id, reason for prompts without a valid pair: the first that applies."""
     import polars as pl
@@ -242,49 +204,17 @@ def _why_no_pair(
     margins = candidates.group_by("prompt_id").agg(pl.col("margin").max())
     tied = margins.filter(pl.col("margin") == 0)
     reasons = [
-        _lacking(prompts, usable, Reason.NO_RESPONSE),
-        _lacking(prompts, whole, Reason.NO_PASSING_RESPONSE),
-        _lacking(prompts, losing, Reason.NO_FAILING_RESPONSE),
-        _lacking(prompts, candidates, Reason.NO_SAME_SOURCE_PAIR),
+        lacking(prompts, found.usable, Reason.NO_RESPONSE),
+        lacking(prompts, found.whole, Reason.NO_PASSING_RESPONSE),
+        lacking(prompts, found.losing, Reason.NO_FAILING_RESPONSE),
+        lacking(prompts, candidates, Reason.NO_SAME_SOURCE_PAIR),
         tied.select("prompt_id", pl.lit(Reason.TIE.value).alias("reason")),
-        _lacking(prompts, kept, Reason.MARGIN_OUTSIDE_WINDOW),
+        lacking(prompts, kept, Reason.MARGIN_OUTSIDE_WINDOW),
     ]
-    return _first(reasons).join(kept, on="prompt_id", how="anti")
-
-
-def _lacking(prompts: pl.DataFrame, rows: pl.DataFrame, reason: Reason) -> pl.DataFrame:
-    import polars as pl
-
-    missing = prompts.join(rows.select("prompt_id").unique(), on="prompt_id", how="anti")
-    return missing.select("prompt_id", pl.lit(reason.value).alias("reason"))
+    return first_reason(reasons).join(kept, on="prompt_id", how="anti")
 
 
 def _in_phase(phase: pl.DataFrame, name: str) -> pl.DataFrame:
     import polars as pl
 
     return phase.filter(pl.col("phase") == name).select("prompt_id", pl.lit(Reason.OTHER_PHASE.value).alias("reason"))
-
-
-def _first(reasons: list[pl.DataFrame]) -> pl.DataFrame:
-    import polars as pl
-
-    return pl.concat(reasons).unique(subset=["prompt_id"], keep="first", maintain_order=True)
-
-
-def _drops(prompts: pl.DataFrame, out: pl.DataFrame, reasons: list[pl.DataFrame]) -> pl.DataFrame:
-    """prompt_id and first reason of every prompt that is not in `out`."""
-    missing = prompts.join(out.select("prompt_id").unique(), on="prompt_id", how="anti").select("prompt_id")
-    return missing.join(_first(reasons), on="prompt_id", how="left").sort("prompt_id")
-
-
-def _hash(column: pl.Expr, seed: int) -> pl.Expr:
-    """A stable pseudo-random order: sha256 in Python, since polars does not keep its hash between versions."""
-    import hashlib
-
-    import polars as pl
-
-    def draw(values: pl.Series) -> pl.Series:
-        digests = [hashlib.sha256(f"{seed}/{value}".encode()).digest()[:8] for value in values]
-        return pl.Series([int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64)
-
-    return column.map_batches(draw, return_dtype=pl.UInt64)
