@@ -100,14 +100,15 @@ class Renderer:
     @cached_property
     def end_of_turn_id(self) -> int:
         """The token with which the template ends an answer; end of sequence where it ends it with plain text."""
-        turn = [{"role": "user", "content": "u"}, {"role": "assistant", "content": PROBE}]
-        _, _, suffix = self._render(turn, "", False).rpartition(PROBE)
-        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        found = [token for token in self._encode(suffix) if token in special]
         eos = self.tokenizer.eos_token_id
-        if not found and eos is None:
+        if not self._template_ends and eos is None:
             raise ConfigError(f"{self.name}: neither its template nor its tokenizer has an end of turn; set eos_token")
-        return int(found[0] if found else eos)
+        return int(self._template_ends[0] if self._template_ends else eos)
+
+    @property
+    def template_ends_turn(self) -> bool:
+        """Whether the template ends an answer with a token of its own, which then means "the answer is over"."""
+        return bool(self._template_ends)
 
     @cached_property
     def end_of_turn_ids(self) -> tuple[int, ...]:
@@ -128,6 +129,14 @@ class Renderer:
     @property
     def _template(self) -> str:
         return self.chat.template or str(self.tokenizer.get_chat_template())
+
+    @cached_property
+    def _template_ends(self) -> list[int]:
+        """Special tokens that the template puts after an answer."""
+        turn = [{"role": "user", "content": "u"}, {"role": "assistant", "content": PROBE}]
+        _, _, suffix = self._render(turn, "", False).rpartition(PROBE)
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        return [token for token in self._encode(suffix) if token in special]
 
     @cached_property
     def _adds_bos(self) -> bool:

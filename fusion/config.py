@@ -120,6 +120,8 @@ class Config:
     replay: StoredResponses | None = None
     """A file of answers: every source in it becomes one of `sources`, every reward in it one of `rewards`."""
     rewards: dict[str, Reward] = field(default_factory=dict)
+    on_policy: Sampling = field(default_factory=Sampling)
+    """How the target, after SFT, answers the prompts of preference training itself (WRPO)."""
     selection: Selection | None = None
     objective: Objective | None = None
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fusion.config import Config
 from fusion.errors import ConfigError
+from fusion.family import FamilyRecipe
 from fusion.merge_recipe import MergeRecipe
 from fusion.recipe import Recipe
+from fusion.stages.split import Phase
 from fusion.step import Step
 
 
@@ -23,19 +25,67 @@ def fusechat3(config: Config) -> Recipe:
     sft_rows, pairs = data_sets(recipe, prompts)
 
     sft = recipe.train_sft(sft_rows)
-    reference = recipe.reference_logprobs(pairs, sft) if recipe.objective.needs_reference else None
-    final = recipe.better_of(recipe.train_preference(pairs, sft, reference), held_out)
+    final = recipe.train_preference(pairs, sft, recipe.reference_logprobs(pairs, sft))
+    evaluate(recipe, held_out, sft, final)
+    return recipe
 
-    engines = [name for name, source in config.sources.items() if source.model]
-    models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(engines)
-    verdicts = {}
-    for role, checkpoint in models.items():
-        name = recipe.target.name if role in ("base", "sft", "final") else role
-        answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
-        gang = role if checkpoint else "sources"
-        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
-        verdicts[role] = (name, answers, judged[recipe.evaluation.reward])
-    recipe.evaluate(held_out, verdicts)
+
+def wrpo(config: Config) -> Recipe:
+    """WRPO (arXiv 2412.03187): the target's own answers are moved towards the sources', step by step.
+
+    Section 3: a third of the prompts trains SFT on the best answer over all sources. The SFT model answers the others
+    itself; its best and worst, and the sources' best, make a triple. Preference training weighs the two chosen answers
+    with a coefficient that rises; the SFT model is the reference.
+    """
+    recipe = FamilyRecipe(config)
+    held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
+    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    responses, rewards, gates = answers(recipe, prompts)
+
+    sft = recipe.train_sft(recipe.select_sft(recipe.split(prompts, Phase.SFT), responses, rewards))
+    asked = recipe.split(prompts, Phase.PREFERENCE)
+    own = recipe.answer("on_policy", recipe.target.name, asked, config.on_policy, sft)
+    own_rewards = recipe.judge("on_policy", asked, own, sorted(config.rewards), "on_policy", gates)
+    triples = recipe.select_triples(asked, responses, rewards, own, own_rewards)
+
+    final = recipe.train_preference(triples, sft, recipe.reference_logprobs(triples, sft))
+    evaluate(recipe, held_out, sft, final)
+    return recipe
+
+
+def infifpo(config: Config) -> Recipe:
+    """InfiFPO (arXiv 2505.13878): sources also say how likely each answer is, and the reference is fused from that.
+
+    Half of the prompts train SFT on the best answer over all sources; of the others, the best and the worst answer of
+    all make a pair. Each source's log-probability of both answers, in its own tokens, joins them by prompt and text.
+    """
+    recipe = FamilyRecipe(config)
+    held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
+    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    sft_rows, pairs = data_sets(recipe, prompts)
+
+    sft = recipe.train_sft(sft_rows)
+    final = recipe.train_preference(pairs, sft, recipe.reference_logprobs(pairs, sft), recipe.source_logprobs(pairs))
+    evaluate(recipe, held_out, sft, final)
+    return recipe
+
+
+def fuserl(config: Config) -> Recipe:
+    """FuseRL (arXiv 2504.06562): not the best source's answer but every source's, by weight, in both phases.
+
+    FuseSFT: each source's best answer, weighted by a softmax over rewards. FusePO: each source's best against its
+    worst, with the same weights, under DPO (or SimPO: objective=simpo).
+    """
+    recipe = FamilyRecipe(config)
+    held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
+    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    responses, rewards, _ = answers(recipe, prompts)
+
+    for_sft, for_preference = recipe.split(prompts, Phase.SFT), recipe.split(prompts, Phase.PREFERENCE)
+    sft = recipe.train_sft(recipe.select_weighted("weighted_sft", for_sft, responses, rewards))
+    pairs = recipe.select_weighted("weighted_pairs", for_preference, responses, rewards)
+    final = recipe.train_preference(pairs, sft, recipe.reference_logprobs(pairs, sft))
+    evaluate(recipe, held_out, sft, final)
     return recipe
 
 
@@ -72,15 +122,44 @@ def fuseo1(config: Config) -> Recipe:
 
 def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
     """Answers, rewards, and what the selection rule makes of them: SFT rows and preference pairs."""
+    responses, rewards, _ = answers(recipe, prompts)
+    return recipe.select(prompts, responses, rewards)
+
+
+def answers(recipe: Recipe, prompts: Step) -> tuple[dict[str, Step], dict[str, dict[str, Step]], dict[str, Step]]:
+    """Every source's answers, their rewards by source and name, and the gates that those rewards passed."""
     config = recipe.config
     responses = {source: recipe.source_answers(source, prompts) for source in config.sources}
     gates = recipe.trust(prompts, responses)
     names = sorted(config.rewards)
     rewards = {s: recipe.judge(s, prompts, responses[s], names, "sources", gates) for s in responses}
-    return recipe.select(prompts, responses, rewards)
+    return responses, rewards, gates
 
 
-RECIPES = {"fusechat3": fusechat3, "replay": replay, "merge": merge, "fuseo1": fuseo1}
+def evaluate(recipe: Recipe, held_out: Step, sft: Step, trained: Step) -> None:
+    """The target before and after, and every source with an engine, on prompts that trained nothing."""
+    final = recipe.better_of(trained, held_out)
+    engines = [name for name, source in recipe.config.sources.items() if source.model]
+    models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(engines)
+    verdicts = {}
+    for role, checkpoint in models.items():
+        name = recipe.target.name if role in ("base", "sft", "final") else role
+        answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
+        gang = role if checkpoint else "sources"
+        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
+        verdicts[role] = (name, answers, judged[recipe.evaluation.reward])
+    recipe.evaluate(held_out, verdicts)
+
+
+RECIPES = {
+    "fusechat3": fusechat3,
+    "wrpo": wrpo,
+    "infifpo": infifpo,
+    "fuserl": fuserl,
+    "replay": replay,
+    "merge": merge,
+    "fuseo1": fuseo1,
+}
 
 
 def build(config: Config) -> Recipe:

@@ -43,6 +43,8 @@ from fusion.work import Work
 T = TypeVar("T")
 StepRun = Callable[[Sequence[Work], Runtime], None]
 PROMPTS_BY_CONTENT = frozenset({"prompts"})
+PREFERENCE_VERSION = 2
+"""Of reference log-probabilities and preference training. 2: a prompt that is cut keeps its beginning of sequence."""
 
 
 class _More(TypedDict, total=False):
@@ -55,6 +57,7 @@ class _More(TypedDict, total=False):
     after: tuple[Step, ...]
     gang: str
     placement: Placement
+    version: int
 
 
 @dataclass
@@ -129,12 +132,8 @@ class Recipe:
         inputs = {"prompts": prompts} if checkpoint is None else {"prompts": prompts, "model": checkpoint}
         weights = config.model if checkpoint is None else checkpoint.fingerprint
         engine = "engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator})
-        more = _More(
-            row_local=True,
-            by_content=PROMPTS_BY_CONTENT,
-            gang=engine,
-            placement=self._placement("responses", name),
-        )
+        place = self._placement("responses", name)
+        more = _More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=place, gang=engine)
         return self._step("responses", label, generate.run, config, RESPONSE, inputs, **more)
 
     # -- rewards -------------------------------------------------------------------------------------------------
@@ -189,10 +188,7 @@ class Recipe:
         self, prompts: Step, responses: Mapping[str, Step], rewards: Mapping[str, Mapping[str, Step]]
     ) -> tuple[Step, Step]:
         """SFT rows and preference pairs, by the configured rule."""
-        inputs = {"prompts": prompts}
-        for source, step in responses.items():
-            inputs[f"responses:{source}"] = step
-            inputs |= {f"rewards:{source}:{name}": judged for name, judged in rewards[source].items()}
+        inputs = select.scored_inputs(prompts, responses, rewards)
         made = []
         for kind, table in (("sft", SFT_EXAMPLE), ("pairs", PREFERENCE_PAIR)):
             config = select.SelectConfig(
@@ -213,25 +209,36 @@ class Recipe:
         placement = self._placement("checkpoint", "sft")
         return self._step("checkpoint", "sft", train_sft.run, config, CHECKPOINT, {"sft": rows}, placement=placement)
 
-    def reference_logprobs(self, pairs: Step, model: Step) -> Step:
-        """Log-probabilities of both answers of each pair under the model that preference training starts from."""
-        config = reference.ReferenceConfig(chat=self.target.model.chat, train=self.config.train.preference)
-        inputs = {"pairs": pairs, "model": model}
-        more = _More(
-            row_local=True, by_content=frozenset({"pairs"}), placement=self._placement("logprobs", "reference")
+    def reference_logprobs(self, pairs: Step, model: Step) -> Step | None:
+        """Log-probabilities of all answers of each pair under the model that preference training starts from; None: the
+        objective needs no reference."""
+        if not self.objective.needs_reference:
+            return None
+        config = reference.ReferenceConfig(
+            chat=self.target.model.chat, train=self.config.train.preference, roles=list(self.objective.roles)
         )
+        inputs, place = {"pairs": pairs, "model": model}, self._placement("logprobs", "reference")
+        more = _More(row_local=True, by_content=frozenset({"pairs"}), placement=place, version=PREFERENCE_VERSION)
         return self._step("logprobs", "reference", reference.run, config, LOGPROB, inputs, **more)
 
-    def train_preference(self, pairs: Step, model: Step, reference_logprobs: Step | None) -> Step:
+    def train_preference(
+        self, pairs: Step, model: Step, reference_logprobs: Step | None, sources: Mapping[str, Step] | None = None
+    ) -> Step:
+        """Preference training on rows that `train_preference.check` finds to fit the objective.
+
+        Args:
+            sources: log-probabilities of the answers under each source, by its name; None: there are none.
+        """
+        train_preference.check(self.objective, pairs.produces, bool(sources), self.config.recipe)
         config = train_preference.TrainPreferenceConfig(
             chat=self.target.model.chat, objective=self.objective, train=self.config.train.preference
         )
-        inputs = {"pairs": pairs, "model": model}
+        inputs = {"pairs": pairs, "model": model} | {f"source:{name}": one for name, one in (sources or {}).items()}
         if reference_logprobs is not None:
             inputs["reference"] = reference_logprobs
         label = "final" if config.train.choice.of_last == 1 else "candidates"
-        placement = self._placement("checkpoint", "final")
-        return self._step("checkpoint", label, train_preference.run, config, CHECKPOINT, inputs, placement=placement)
+        more = _More(placement=self._placement("checkpoint", "final"), version=PREFERENCE_VERSION)
+        return self._step("checkpoint", label, train_preference.run, config, CHECKPOINT, inputs, **more)
 
     def better_of(self, trained: Step, held_out: Step) -> Step:
         """The final model: what preference training made, or the best of the last checkpoints that it kept."""

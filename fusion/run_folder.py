@@ -24,6 +24,7 @@ from fusion.provenance import versions
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
 from fusion.step import Step
 from fusion.table import Table
+from fusion.training_tables import PREFERENCE_TRIPLE, SOURCE_LOGPROB, WEIGHTED_PAIR, WEIGHTED_SFT
 from fusion.tree import TreeArtifact, open_tree
 
 TABLES: dict[str, Table] = {
@@ -33,7 +34,11 @@ TABLES: dict[str, Table] = {
     "trust": TRUST,
     "sft": SFT_EXAMPLE,
     "pairs": PREFERENCE_PAIR,
+    "weighted_sft": WEIGHTED_SFT,
+    "weighted_pairs": WEIGHTED_PAIR,
+    "triples": PREFERENCE_TRIPLE,
     "logprobs": LOGPROB,
+    "source_logprobs": SOURCE_LOGPROB,
     "evaluation": EVALUATION,
     "comparison": COMPARISON,
 }
@@ -129,6 +134,7 @@ def _entry(one: Planned, artifact: Artifact | TreeArtifact, names: list[str]) ->
         "failed": accounts["failed"],
         "rows_reused": artifact.manifest.get("rows_reused", 0),
         "totals": artifact.manifest.get("totals", {}),
+        "measures": artifact.manifest.get("measures", {}),
         "seconds": artifact.manifest["seconds"],
         "also": [name for name in names if name != one.step.name],
     }

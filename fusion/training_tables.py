@@ -1,8 +1,8 @@
 """Tables that preference training of FuseChat-3.0's relatives reads, beside SFT_EXAMPLE and PREFERENCE_PAIR.
 
-    WEIGHTED_SFT, WEIGHTED_PAIR   FuseRL: the best answer (and the best/worst pair) of every source, with a weight
-    PREFERENCE_TRIPLE             WRPO: a source's best answer, and the best and the worst of the target itself
-    SOURCE_LOGPROB                InfiFPO: how likely an answer is under a source, in that source's own tokens
+WEIGHTED_SFT, WEIGHTED_PAIR   FuseRL: the best answer (and the best/worst pair) of every source, with a weight
+PREFERENCE_TRIPLE             WRPO: a source's best answer, and the best and the worst of the target itself
+SOURCE_LOGPROB                InfiFPO: how likely an answer is under a source, in that source's own tokens
 """
 
 from __future__ import annotations

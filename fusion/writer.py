@@ -53,6 +53,7 @@ class ArtifactWriter:
         self.table = table
         self.rows_reused = 0
         self.totals: Counter[str] = Counter()
+        self.measures: dict[str, float] = {}  # what a stage has found out about its rows, for the manifest
         self._check_lease = check_lease
         self._siblings = Siblings([PartFolder(sibling, table) for sibling in siblings or []])
         self._changed = threading.Condition()
@@ -188,6 +189,7 @@ class ArtifactWriter:
             "parts": parts_json(self._parts.values()),
             "drops": parts_json(self._drops.values()),
             "totals": dict(self.totals),
+            "measures": dict(self.measures),
         }
         write_json(location.join(self.folder.path, "manifest.json"), manifest)
         self.close("sealed")

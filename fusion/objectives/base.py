@@ -58,7 +58,9 @@ class Objective(ABC):
 
     def __post_init__(self) -> None:
         if self.sft_weight < 0:
-            raise ConfigError(f"objective.sft_weight must be 0 (no SFT term) or above, got {self.sft_weight}; RPO has 1")
+            raise ConfigError(
+                f"objective.sft_weight must be 0 (no SFT term) or above, got {self.sft_weight}; RPO has 1"
+            )
 
     @abstractmethod
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:

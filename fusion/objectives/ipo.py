@@ -23,7 +23,7 @@ class Ipo(Objective):
     """Example: Ipo(beta=0.1) draws the mean log-ratio of a chosen token to 5 nats above that of a rejected one."""
 
     beta: float = 0.1
-    """Strength of the tie to the reference (tau in the paper); SimPO's comparison (arXiv 2405.14734) tried 0.01 to 1."""
+    """Strength of the tie to the reference (tau in the paper); SimPO's comparison (arXiv 2405.14734): 0.01 to 1."""
     per_token: bool = True
     """Mean log-ratio of a token (TRL); false: the sum over a response (the paper)."""
     any_beta: bool = field(default=False, metadata={"identity": False})

@@ -46,7 +46,7 @@ class Variant(Choice):
     WEIGHTED = "weighted"
     """The paper's loss."""
     SEPARATE = "separate"
-    """The authors' fallback ("sigmoid"): the mean of DPO on (source_chosen, rejected) and on (target_chosen, rejected)."""
+    """The authors' fallback ("sigmoid"): DPO of either chosen response against the rejected one, averaged."""
 
 
 @dataclass(kw_only=True)
@@ -98,9 +98,7 @@ class Wrpo(Objective):
         return Loss(loss_B, metrics | {"alpha": (chosen_B.new_tensor(alpha * len(chosen_B)), len(chosen_B))})
 
 
-def _metrics(
-    source_B: Tensor, target_B: Tensor, rejected_B: Tensor, chosen_B: Tensor
-) -> dict[str, tuple[Tensor, int]]:
+def _metrics(source_B: Tensor, target_B: Tensor, rejected_B: Tensor, chosen_B: Tensor) -> dict[str, tuple[Tensor, int]]:
     count = chosen_B.numel()
     return reward_metrics(chosen_B, rejected_B) | {
         "reward_source_chosen": (source_B.detach().sum(), count),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fusion.choice import Choice
@@ -181,6 +181,10 @@ class Selection(ABC):
     def verdict_by(self) -> list[str]:
         """Names of the verifiers that tell right from wrong, in order: the first that applies to an answer decides."""
         return []
+
+    def for_sft_alone(self) -> Selection:
+        """The same rule where every prompt with an answer trains SFT: for recipes that split prompts beforehand."""
+        return replace(self, split=Split(sft_frac=1.0, without_pair=WithoutPair.SFT))
 
     def rewards(self) -> set[str]:
         """Names of the rewards the rule reads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
@@ -56,6 +56,9 @@ class ByDomain(Selection):
 
     def pairs_within_sources(self) -> bool:
         return any(rule.pairs_within_sources() for rule in self.rules.values() if not isinstance(rule, BestOfAll))
+
+    def for_sft_alone(self) -> Selection:
+        return replace(self, rules={domain: rule.for_sft_alone() for domain, rule in self.rules.items()})
 
     def rewards(self) -> set[str]:
         return {name for rule in self.rules.values() for name in rule.rewards()}

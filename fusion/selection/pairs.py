@@ -195,9 +195,7 @@ def why_no_answer(prompts: pl.DataFrame, usable: pl.DataFrame, picks: pl.DataFra
     return first_reason(reasons).join(picks, on="prompt_id", how="anti")
 
 
-def why_no_pair(
-    prompts: pl.DataFrame, found: Answers, candidates: pl.DataFrame, kept: pl.DataFrame
-) -> pl.DataFrame:
+def why_no_pair(prompts: pl.DataFrame, found: Answers, candidates: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     """prompt_id, reason for prompts without a valid pair: the first that applies."""
     import polars as pl
 

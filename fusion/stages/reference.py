@@ -1,4 +1,4 @@
-"""Reference log-probabilities, computed once and kept by content: PREFERENCE_PAIR, a checkpoint -> LOGPROB.
+"""Reference log-probabilities, computed once and kept by content: pairs or triples, a checkpoint -> LOGPROB.
 
 The key is the hash of the tokens, so a run with other pairs, another learning rate or another objective finds what it
 needs as long as the reference model, its precision and the tokens are the same. The reference model is never resident
@@ -12,6 +12,7 @@ from dataclasses import InitVar, dataclass, field
 
 from fusion.modelfiles import DEFAULT_CACHE
 from fusion.models import ChatConfig, ModelRef
+from fusion.objectives.base import Objective
 from fusion.runtime import Runtime
 from fusion.stages.train_preference import starting_model
 from fusion.train.config import Dtype, PreferenceConfig
@@ -31,6 +32,10 @@ class ReferenceConfig:
     """Taken from `train`."""
     dtype: Dtype = Dtype.BFLOAT16
     """Taken from `train`."""
+    roles: list[str] = field(
+        default_factory=lambda: list(Objective.roles), metadata={"absent_when": ["chosen", "rejected"]}
+    )
+    """Text columns of the input that are looked at."""
     cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
     """Folder of prepared models on each machine."""
 
@@ -46,7 +51,14 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         model, _ = starting_model(work, config.model, config.cache)
         pairs, out, placement = work.table_in("pairs"), work.rows_out, work.step.placement
         worker = ReferenceWorker(
-            model, config.cache, config.chat, config.dtype, config.max_length, pairs.folder, out.folder
+            model,
+            config.cache,
+            config.chat,
+            config.dtype,
+            config.max_length,
+            tuple(config.roles),
+            pairs.folder,
+            out.folder,
         )
         tasks = reference_tasks(worker, [part.name for part in pairs.parts], out, placement.part_rows)
         total = sum(len(task.wanted) for task in tasks.tasks)

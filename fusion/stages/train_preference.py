@@ -1,4 +1,5 @@
-"""Preference optimisation of a model on pairs of answers: PREFERENCE_PAIR, a checkpoint, LOGPROB -> checkpoint."""
+"""Preference optimisation of a model on pairs (triples) of answers: a table with a text column for each role of the
+objective, a checkpoint, LOGPROB and SOURCE_LOGPROB where the objective needs them -> checkpoint."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusion import registry
 from fusion.chat import Renderer
 from fusion.errors import ConfigError
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.models import ChatConfig, ModelRef
 from fusion.objectives.base import Objective
 from fusion.runtime import Runtime
+from fusion.schema import PREFERENCE_PAIR, Table, key_string
+from fusion.step import Tree
 from fusion.train.config import PreferenceConfig
 from fusion.train.driving import train
 from fusion.train.job import TrainJob
-from fusion.train.rows import TokenRow, pair_rows, with_references
+from fusion.train.rows import TokenRow, pair_rows, with_references, with_sources
 from fusion.work import Work
 
 
@@ -30,6 +34,21 @@ class TrainPreferenceConfig:
     """Where training starts when there is no input `model` (SFT was left out); null: at that input."""
     cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
     """Folder of prepared models on each machine."""
+
+
+def check(objective: Objective, table: Table | Tree, has_sources: bool, recipe: str) -> None:
+    """Raises:
+    ConfigError: the objective reads what this recipe does not make.
+    """
+    assert isinstance(table, Table)
+    lacking = [f"a column {role}" for role in objective.roles if role not in table.schema.names]
+    if objective.needs_sources and not has_sources:
+        lacking.append("log-probabilities of sources other than the target")
+    if lacking:
+        raise ConfigError(
+            f"objective={registry.name_of('objective', objective)} needs {lacking[0]}, which recipe={recipe} does not "
+            f"make (it makes a {table.name}); choose another objective or recipe"
+        )
 
 
 def starting_model(work: Work, model: ModelRef | None, cache: str) -> tuple[ModelRef | str, Path]:
@@ -47,7 +66,8 @@ def starting_model(work: Work, model: ModelRef | None, cache: str) -> tuple[Mode
 
 
 def run(works: Sequence[Work], runtime: Runtime) -> None:
-    """Train one model a work on its inputs `pairs` and, where the objective needs it, `reference`.
+    """Train one model a work on its inputs `pairs`, `reference` where the objective needs one, and `source:<name>` for
+    each source where it needs those.
 
     Raises:
         StepFailed: no pair is left, training diverged, or the run was stopped.
@@ -74,12 +94,26 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
             trust_remote_code=trust,
             choice=config.train.choice,
         )
-        train(work, runtime, job, _with_references(work, config, rows), dropped)
+        if config.objective.needs_reference:
+            rows = _with_references(work, rows)
+        if config.objective.needs_sources:
+            rows = _with_sources(work, rows, table, config.objective.roles)
+        train(work, runtime, job, rows, dropped)
 
 
-def _with_references(work: Work, config: TrainPreferenceConfig, rows: list[TokenRow]) -> list[TokenRow]:
-    if not config.objective.needs_reference:
-        return rows
+def _with_references(work: Work, rows: list[TokenRow]) -> list[TokenRow]:
     known = work.table_in("reference").read()
     sums = dict(zip(known["tokens_id"].to_pylist(), known["logprob_sum"].to_pylist(), strict=True))
     return with_references(rows, sums)
+
+
+def _with_sources(
+    work: Work, rows: list[TokenRow], table: list[dict[str, object]], roles: Sequence[str]
+) -> list[TokenRow]:
+    means = []
+    for name in sorted(name for name in work.inputs if name.startswith("source:")):
+        known = work.table_in(name).read().to_pylist()
+        means.append({(row["prompt_id"], row["text_hash"]): row["logprob_sum"] / row["num_tokens"] for row in known})
+    key = PREFERENCE_PAIR.key
+    texts = {key_string([pair[column] for column in key]): [str(pair[role]) for role in roles] for pair in table}
+    return with_sources(rows, texts, means)

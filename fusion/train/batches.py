@@ -1,7 +1,8 @@
 """Which rows make up which optimiser step, and which process gets which of them.
 
 The order of the rows follows from the seed and their keys alone. Epochs are laid end to end and cut into global
-batches, so only the very last batch can be short. Inside a batch, rows are dealt out by length: the rows of one
+batches, so only the very last batch can be short; rows of one prompt that share a weight stay together, and then a
+batch ends before a prompt that does not fit. Inside a batch, rows are dealt out by length: the rows of one
 micro-batch are about equally long, which saves padding and changes nothing else, because a batch's loss is summed
 over all processes and divided once.
 """
@@ -85,7 +86,7 @@ def _packed(groups: Sequence[list[int]], size: int) -> list[list[int]]:
         if len(steps[-1]) + len(group) > size:
             steps.append([])
         steps[-1] += group
-    return steps
+    return [rows for rows in steps if rows]
 
 
 def _filled(rows: list[int], size: int, micro_batch_size: int) -> tuple[int, ...]:

@@ -15,7 +15,6 @@ from fusion.artifact import PartFolder, Receipt
 from fusion.chat import Renderer
 from fusion.modelfiles import prepare
 from fusion.models import ChatConfig, ModelRef
-from fusion.objectives.base import Objective
 from fusion.schema import LOGPROB
 from fusion.step import Placement
 from fusion.train.config import Dtype
@@ -66,6 +65,7 @@ class ReferenceWorker:
     chat: ChatConfig
     dtype: Dtype
     max_length: int
+    roles: tuple[str, ...]
     pairs: PartFolder
     out: PartFolder
 
@@ -79,7 +79,7 @@ class ReferenceWorker:
 
     def sequences(self, renderer: Renderer, part: str) -> Sequences:
         """The token sequences of a part of the pairs, as training will see them."""
-        rows, _ = pair_rows(self.pairs.read(part).to_pylist(), renderer, Objective.roles, self.max_length)
+        rows, _ = pair_rows(self.pairs.read(part).to_pylist(), renderer, self.roles, self.max_length)
         return {
             tokens_id(row.prompt_ids, response): (row.prompt_ids, response)
             for row in rows

@@ -4,7 +4,8 @@ Sequences are padded on the left, so that all responses end at the same column: 
 last K columns only, which is where every response lies. Padding changes no number: it is masked, and positions count
 from the first real token.
 
-Shapes: N sequences (roles x rows, role by role), T tokens, K tokens of the longest response, R roles, B rows, S sources.
+Shapes: N sequences (roles x rows, role by role), T tokens, K tokens of the longest response, R roles, B rows,
+S sources.
 """
 
 from __future__ import annotations

@@ -166,8 +166,8 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
 
 
 class SftPhase(PlannedTrainer):
-    """Mean negative log-likelihood of the response tokens of a global batch; of weighted rows (FuseRL, arXiv 2504.06562)
-    the weighted mean over rows of each row's mean over tokens, so that a prompt's rows share one vote."""
+    """Mean negative log-likelihood of the response tokens of a global batch. Of weighted rows (FuseRL, arXiv
+    2504.06562): the weighted mean over rows of each row's mean over tokens, so that a prompt's rows share one vote."""
 
     def denominator(self, rows: list[TokenRow]) -> float:
         if rows[0].weight is not None:
