@@ -11,6 +11,7 @@ import torch
 from fusion.errors import ConfigError
 from fusion.objectives.base import Objective, RoleLogProbs
 from fusion.objectives.dpo import Dpo
+from fusion.objectives.ipo import Ipo
 from fusion.objectives.ln_dpo import LnDpo
 from fusion.train.tensors import collate, response_token_logprobs
 from tests.fusion.train.jobs import random_rows
@@ -115,7 +116,10 @@ def test_a_label_smoothing_that_swaps_most_pairs_is_refused(value: float) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("objective", "name"), [(Dpo(beta=0.3), "sigmoid"), (LnDpo(beta=10), "sigmoid_norm")])
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [(Dpo(beta=0.3), "sigmoid"), (LnDpo(beta=10), "sigmoid_norm"), (Ipo(beta=0.2), "ipo")],
+)
 def test_loss_and_gradient_are_those_of_trl_on_the_same_model_and_tokens(
     tmp_path: Path, objective: Objective, name: str
 ) -> None:
