@@ -76,11 +76,15 @@ class FamilyRecipe(Recipe):
         made: dict[str, Step] = {}
         if not self.objective.needs_sources:
             return made
+        target = (self.target.model.uri, self.target.model.revision)
         for name, source in self.config.sources.items():
-            if source.model is None or source.model.revision == self.target.model.revision:
+            if source.model is None or (source.model.uri, source.model.revision) == target:
                 continue
             config = source_logprobs.SourceLogprobConfig(
-                model=source.model, dtype=self.config.train.preference.dtype, roles=list(self.objective.roles)
+                name=name,
+                model=source.model,
+                dtype=self.config.train.preference.dtype,
+                roles=list(self.objective.roles),
             )
             made[name] = self._step(
                 "source_logprobs",

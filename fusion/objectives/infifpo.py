@@ -10,10 +10,10 @@ One number a source and response is all that is needed, and no alignment of toke
 reference in the intended direction only. Weights: AVERAGE 1/N; CONFIDENCE proportional to 1 / (-m_i + eps); MAX_MARGIN
 all on the model farthest from the starting one (the paper's best, and the default). Our readings, where the paper
 leaves it open: weights are taken from clipped values (a source whose whole difference is clipped away else wins and
-gives nothing); on each response by itself; "the initial pivot" is the model that preference training starts from, after
-SFT the SFT checkpoint. A source that could not read a response takes no part in it. A source's m_i counts its end of turn
-where its template has one (see `fusion.train.source_logprobs`). The paper's variants with WRPO's and IPO's losses are
-left out.
+gives nothing); on each response by itself; "the initial pivot" is the model that preference training starts from (after
+SFT the SFT checkpoint). A source that could not read a response takes no part in it. A source's m_i counts its end of
+turn where its template has one (see `fusion.train.source_logprobs`). The paper's variants with WRPO's and IPO's losses
+are left out.
 """
 
 from __future__ import annotations

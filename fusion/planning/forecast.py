@@ -22,6 +22,8 @@ from fusion.stages.ingest import IngestConfig
 from fusion.stages.merge import MergeConfig
 from fusion.stages.reference import ReferenceConfig
 from fusion.stages.score import ScoreConfig
+from fusion.stages.source_logprobs import SourceLogprobConfig
+from fusion.stages.split import Phase, SplitConfig
 from fusion.stages.train_preference import TrainPreferenceConfig
 from fusion.stages.train_sft import TrainSftConfig
 from fusion.step import Step, topological
@@ -76,7 +78,11 @@ class _Forecaster:
             "rewards": self._rewards,
             "sft": self._selected,
             "pairs": self._selected,
+            "weighted_sft": self._selected,
+            "weighted_pairs": self._selected,
+            "triples": self._selected,
             "logprobs": self._logprobs,
+            "source_logprobs": self._source_logprobs,
             "checkpoint": self._checkpoint,
         }
 
@@ -160,17 +166,26 @@ class _Forecaster:
         return self._costs(self._downloads(made, ref, shape), step, seconds, used, f"in {dtype}")
 
     def _selected(self, step: Step) -> StepForecast:
-        load = tokens.training_load(self._domains(step.inputs["prompts"]), step.kind, max_length=10**9)
+        load = self._training_load(step, step, max_length=10**9)
         return self._start(step, Load(load.rows), disk.table_bytes(load.rows, load.read))
 
     def _logprobs(self, step: Step) -> StepForecast:
         assert isinstance(step.config, ReferenceConfig)
-        load = self._training_load(step, "pairs", step.config.max_length)
+        return self._read_by(step, None, step.config.dtype.value, step.config.max_length)
+
+    def _source_logprobs(self, step: Step) -> StepForecast:
+        assert isinstance(step.config, SourceLogprobConfig)
+        return self._read_by(step, step.config.model, step.config.dtype.value, max_length=10**9)
+
+    def _read_by(self, step: Step, model: ModelRef | None, dtype: str, max_length: int) -> StepForecast:
+        """All answers of the training rows, read once by a model (None: the target)."""
+        load = self._training_load(step, step.inputs["pairs"], max_length)
         made = self._start(step, load, disk.table_bytes(2 * load.rows))
-        shape = self._shape(None)
-        if not step.placement.gpus or shape is None:
+        shape = self._shape(model)
+        if not step.placement.gpus:
             return made
-        dtype = step.config.dtype.value
+        if shape is None:
+            return self._shapeless(made, model)
         seconds = gpu_time.forward_s(load.read, shape, self._gpu, dtype)
         return self._costs(made, step, seconds, memory.scorer_memory(shape, dtype, SCORER_TOKENS), "")
 
@@ -182,7 +197,7 @@ class _Forecaster:
             return self._start(step)
         train: TrainingConfig = config.train
         kind = "sft" if isinstance(config, TrainSftConfig) else "pairs"
-        epoch = self._training_load(step, kind, train.max_length)
+        epoch = self._training_load(step, step.inputs[kind], train.max_length)
         load = Load(epoch.rows, epoch.read * train.epochs)
         shape = self._shape(None)
         if shape is None:
@@ -254,13 +269,21 @@ class _Forecaster:
             return None
 
     def _domains(self, prompts: Step) -> Domains:
+        if isinstance(prompts.config, SplitConfig):
+            is_sft, share = prompts.config.phase is Phase.SFT, prompts.config.sft_frac
+            whole = self._domains(prompts.inputs["prompts"])
+            return {n: d.scaled(round(d.rows * (share if is_sft else 1 - share))) for n, d in whole.items()}
         assert isinstance(prompts.config, IngestConfig)
         told = self._assumed.evaluation if prompts.label == "evaluation" else self._assumed.prompts
         return tokens.expected(prompts.config.prompts, told)
 
-    def _training_load(self, step: Step, kind: str, max_length: int) -> Load:
+    def _training_load(self, step: Step, table: Step, max_length: int) -> Load:
+        """One epoch over the rows that `table` makes: weighted ones are taken to be there for every source."""
         prompts = next(one for one in self._ancestry(step) if one.label == "train" and one.kind == "prompts")
-        return tokens.training_load(self._domains(prompts), kind, max_length)
+        phase = "sft" if table.kind in ("sft", "weighted_sft") else "pairs"
+        load = tokens.training_load(self._domains(prompts), phase, max_length)
+        times = len(self._config.sources) if table.kind.startswith("weighted") else 1
+        return Load(load.rows * times, load.read * times * (1.5 if table.kind == "triples" else 1))
 
     def _ancestry(self, step: Step) -> list[Step]:
         return list(reversed(topological([step])))

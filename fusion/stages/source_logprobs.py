@@ -22,6 +22,8 @@ from fusion.work import Work
 class SourceLogprobConfig:
     """One source."""
 
+    name: str
+    """As in the tables."""
     model: ModelRef
     """With its chat template."""
     dtype: Dtype = Dtype.BFLOAT16

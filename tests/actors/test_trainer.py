@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from fusion.errors import StepFailed
+from fusion.objectives.base import Objective
 from fusion.objectives.dpo import Dpo
+from fusion.objectives.infifpo import Infifpo
+from fusion.objectives.wrpo import Wrpo
 from fusion.runtime import Runtime
 from fusion.step import Placement
 from fusion.train.job import TrainJob
-from tests.fusion.train.jobs import assert_same_outcome, elsewhere, make_diverging_job, make_job
+from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job, weighted
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +71,17 @@ def test_a_killed_process_of_two_is_replaced_and_zero_3_dpo_ends_as_if_nothing_h
     ray_runtime.train(job, placement, "checkpoint/killed")
     assert len(starts(job)) == 4
     assert_same_outcome(job, undisturbed, 1e-6)
+
+
+@pytest.mark.parametrize("objective", [Infifpo(), Wrpo(beta=0.1, alpha_max=0.5)])
+def test_two_processes_train_weighted_rows_of_any_objective_as_one_does(
+    tmp_path: Path, ray_runtime: Runtime, objective: Objective
+) -> None:
+    one = weighted(make_job(tmp_path / "one", objective, epochs=2, save_every_steps=0), sources=2)
+    two = elsewhere(one, tmp_path / "two")
+    ray_runtime.train(one, Placement(replicas=1, cpus=1), "checkpoint/one")
+    ray_runtime.train(two, Placement(replicas=2, cpus=1), "checkpoint/two")
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
 
 
 def test_an_error_of_ours_reaches_the_caller_and_is_not_tried_again(tmp_path: Path, ray_runtime: Runtime) -> None:

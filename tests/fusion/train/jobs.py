@@ -14,7 +14,7 @@ from fusion.objectives.base import Objective
 from fusion.objectives.dpo import Dpo
 from fusion.train.config import Dtype, Execution, Lora, PreferenceConfig, SftConfig
 from fusion.train.job import TrainJob
-from fusion.train.rows import TokenRow, write_rows
+from fusion.train.rows import TokenRow, read_rows, write_rows
 from fusion.train.workspace import Workspace
 from tests.tiny import make_pico_llama
 
@@ -51,7 +51,7 @@ def make_job(
         make_pico_llama(model)
     work = folder / "work"
     work.mkdir(parents=True)
-    write_rows(work / "rows.parquet", random_rows(21, 1 if objective is None else 2))
+    write_rows(work / "rows.parquet", random_rows(21, 1 if objective is None else len(objective.roles)))
     kind = SftConfig if objective is None else PreferenceConfig
     return TrainJob(
         model=str(model),
@@ -77,6 +77,18 @@ def make_diverging_job(folder: Path) -> TrainJob:
     """A job whose first loss is not a number, because a reference is not."""
     job = make_job(folder, Dpo())
     rows = [replace(row, references=(float("nan"), 0.0)) for row in random_rows(21, 2)]
+    write_rows(Path(job.work) / "rows.parquet", rows)
+    return job
+
+
+def weighted(job: TrainJob, sources: int = 0) -> TrainJob:
+    """The same job on rows of seven prompts, three a prompt, with weights; and with numbers of so many sources."""
+    rows = []
+    for i, row in enumerate(read_rows(Path(job.work) / "rows.parquet")):
+        means = tuple(tuple(-5.0 - 0.5 * ((i + r + s) % 3) for s in range(sources)) for r in range(len(row.responses)))
+        rows.append(
+            replace(row, weight=(0.5, 0.3, 0.2)[i % 3], group=f"prompt{i // 3}", sources=means if sources else ())
+        )
     write_rows(Path(job.work) / "rows.parquet", rows)
     return job
 

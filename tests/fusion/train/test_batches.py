@@ -68,6 +68,26 @@ def test_only_the_last_batch_is_short() -> None:
     assert [sum(row >= 0 for row in step) for step in plan.steps] == [8, 8, 8, 8, 8, 2]
 
 
+def test_rows_of_a_group_stand_in_one_step_and_a_step_ends_before_one_that_does_not_fit() -> None:
+    groups = [f"prompt{i // 3}" for i in range(21)]
+    plan = plan_batches(KEYS, LENGTHS, config(), 1, groups)
+    for step in plan.steps:
+        inside = [groups[row] for row in step if row >= 0]
+        assert len(inside) <= 8
+        assert {inside.count(group) for group in inside} == {3}
+    seen = [row for step in plan.steps for row in step if row >= 0]
+    assert sorted(seen) == sorted([*range(21), *range(21)])
+
+
+def test_rows_that_are_alone_are_laid_out_as_ever() -> None:
+    assert plan_batches(KEYS, LENGTHS, config(), 2, KEYS) == plan_batches(KEYS, LENGTHS, config(), 2)
+
+
+def test_a_group_that_is_larger_than_a_step_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match="global_batch_size to 21 or more"):
+        plan_batches(KEYS, LENGTHS, config(), 1, ["prompt"] * 21)
+
+
 def test_a_batch_that_cannot_be_dealt_out_is_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError, match="global_batch_size 8 is not a multiple of the 3 training processes"):
         plan_batches(KEYS, LENGTHS, config(), world_size=3)

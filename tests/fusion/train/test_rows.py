@@ -9,7 +9,17 @@ import pytest
 from fusion.chat import Renderer
 from fusion.errors import ArtifactError
 from fusion.models import ChatConfig
-from fusion.train.rows import TokenRow, pair_rows, read_rows, sft_rows, tokens_id, with_references, write_rows
+from fusion.schema import hash_text
+from fusion.train.rows import (
+    TokenRow,
+    pair_rows,
+    read_rows,
+    sft_rows,
+    tokens_id,
+    with_references,
+    with_sources,
+    write_rows,
+)
 from tests.tiny import make_tokenizer
 
 ROLES = ("chosen", "rejected")
@@ -68,6 +78,45 @@ def test_a_pair_of_equal_tokens_is_dropped(renderer: Renderer) -> None:
     assert pair_rows([pair("yes", "yes<|end|>")], renderer, ROLES, 256) == ([], {"difference_lost": 1})
 
 
+def test_of_a_triple_only_the_rejected_answer_must_differ(renderer: Renderer) -> None:
+    roles = ("source_chosen", "target_chosen", "rejected")
+
+    def triple(**texts: str) -> dict[str, object]:
+        return {key: value for key, value in pair("", "").items() if key != "pair_index"} | texts
+
+    same = [triple(source_chosen="yes", target_chosen="yes", rejected="no")]
+    (row,), dropped = pair_rows(same, renderer, roles, 256)
+    assert row.key == "p"
+    assert not dropped
+    lost = [triple(source_chosen="yes", target_chosen="no", rejected="no")]
+    assert pair_rows(lost, renderer, roles, 256) == ([], {"difference_lost": 1})
+
+
+def test_a_pair_with_room_for_a_beginning_of_sequence_alone_is_dropped(renderer: Renderer) -> None:
+    assert pair_rows([pair("yes", "no")], renderer, ROLES, 5) == ([], {"over_length": 1})  # 4 tokens answer
+    (row,), _ = pair_rows([pair("yes", "no")], renderer, ROLES, 6)
+    assert renderer.tokenizer.decode(row.prompt_ids) == "<bos><|assistant|>"
+
+
+def test_weighted_rows_keep_their_weight_and_stand_with_their_prompt(renderer: Renderer) -> None:
+    (row,), _ = pair_rows([pair("yes", "no") | {"weight": 0.25}], renderer, ROLES, 256)
+    assert (row.key, row.weight, row.group) == ("p/0", 0.25, "p")
+    (answer,), _ = sft_rows([sft("two") | {"weight": 0.75, "source": "a"}], renderer, 256)
+    assert (answer.key, answer.weight, answer.group) == ("p/a", 0.75, "p")
+
+
+def test_numbers_of_sources_are_joined_by_prompt_and_text_and_what_is_lacking_is_not_a_number() -> None:
+    rows = [TokenRow("p/1", (1,), ((2,), (3,))), TokenRow("p/0", (1,), ((4,), (3,)))]
+    texts = {"p/0": ["four", "three"], "p/1": ["two", "three"]}
+    first = {("p", hash_text("two")): -1.0, ("p", hash_text("three")): -2.0, ("q", hash_text("four")): -9.0}
+    second = {("p", hash_text("four")): -3.0}
+    joined = with_sources(rows, texts, [first, second])
+    assert [[[str(one) for one in role] for role in row.sources] for row in joined] == [
+        [["-1.0", "nan"], ["-2.0", "nan"]],
+        [["nan", "-3.0"], ["-2.0", "nan"]],
+    ]
+
+
 def test_references_are_found_by_tokens_whatever_the_row_is_called() -> None:
     row = TokenRow("a", (1, 2), ((3,), (4, 5)))
     known = {tokens_id((1, 2), (3,)): -1.5, tokens_id((1, 2), (4, 5)): -2.5}
@@ -84,6 +133,9 @@ def test_tokens_that_move_between_prompt_and_response_have_another_id() -> None:
 
 
 def test_rows_survive_their_file(tmp_path: Path) -> None:
-    rows = [TokenRow("a", (1, 2), ((3,), (4, 5)), (-1.5, -2.5)), TokenRow("b", (7,), ((2,),))]
+    rows = [
+        TokenRow("a", (1, 2), ((3,), (4, 5)), (-1.5, -2.5), ((-1.0, -2.0), (-3.0, -4.0)), 0.5, "p"),
+        TokenRow("b", (7,), ((2,),)),
+    ]
     write_rows(tmp_path / "rows.parquet", rows)
     assert read_rows(tmp_path / "rows.parquet") == rows
