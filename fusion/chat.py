@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
 from fusion.fingerprint import canonical
+from fusion.loading import LOADING
 from fusion.models import ChatConfig
 from fusion.schema import hash_text
 
@@ -70,12 +71,13 @@ class Renderer:
         Raises:
             ConfigError: its tokenizer cannot be loaded, or as the constructor.
         """
-        from transformers import AutoTokenizer
+        with LOADING:
+            from transformers import AutoTokenizer
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{folder} holds no tokenizer that can be loaded: {error}") from error
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{folder} holds no tokenizer that can be loaded: {error}") from error
         return cls(tokenizer, chat, str(folder), _generation_eos(folder))
 
     def prompt_text(self, messages: Messages, domain: str = "") -> str:

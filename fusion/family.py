@@ -70,9 +70,12 @@ class FamilyRecipe(Recipe):
         inputs = select.scored_inputs(prompts, responses, rewards)
         return self._step(kind, "train", select_weighted.run, config, WEIGHTED[kind], inputs)
 
-    def source_logprobs(self, pairs: Step) -> dict[str, Step]:
+    def source_logprobs(self, pairs: Step, sft: Step) -> dict[str, Step]:
         """Log-probabilities of all answers of each pair under every source that has weights of its own; the target's
-        are the reference's. Empty: the objective needs none."""
+        are the reference's. Empty: the objective needs none.
+
+        They wait for SFT, which has all GPUs, and then go one source after another.
+        """
         made: dict[str, Step] = {}
         if not self.objective.needs_sources:
             return made
@@ -95,6 +98,8 @@ class FamilyRecipe(Recipe):
                 {"pairs": pairs},
                 row_local=True,
                 by_content=frozenset({"pairs"}),
+                after=(sft,),
+                gang="source logprobs",
                 placement=self._placement("logprobs", f"logprobs_{name}"),
             )
         return made

@@ -65,7 +65,9 @@ def infifpo(config: Config) -> Recipe:
     sft_rows, pairs = data_sets(recipe, prompts)
 
     sft = recipe.train_sft(sft_rows)
-    final = recipe.train_preference(pairs, sft, recipe.reference_logprobs(pairs, sft), recipe.source_logprobs(pairs))
+    final = recipe.train_preference(
+        pairs, sft, recipe.reference_logprobs(pairs, sft), recipe.source_logprobs(pairs, sft)
+    )
     evaluate(recipe, held_out, sft, final)
     return recipe
 

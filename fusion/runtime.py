@@ -17,6 +17,7 @@ from typing import Protocol
 
 from fusion.artifact import Receipt
 from fusion.errors import EngineError, FusionError
+from fusion.loading import LOADING
 from fusion.step import Placement
 
 
@@ -198,14 +199,10 @@ def _finished(waiting: dict[Future[Mapping[str, Receipt]], int], name: str) -> I
         yield Done(task_id, future.result())
 
 
-_opening = threading.Lock()
-
-
 @contextmanager
 def _opened(worker: WorkerSpec, placement: Placement) -> Iterator[Session]:
-    """A session in this process. One opens at a time: transformers fills its names lazily, and a second thread that
-    imports from it meanwhile does not find them."""
+    """A session in this process. One opens at a time."""
     with ExitStack() as stack:
-        with _opening:
+        with LOADING:
             session = stack.enter_context(worker.open(placement))
         yield session

@@ -21,7 +21,7 @@ SHARED = {f"responses/{source}" for source in SOURCES} | {f"rewards/{source}-lik
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs over one store, WRPO first."""
-    folder = make_workspace(tmp_path_factory.mktemp("family"))
+    folder = make_workspace(tmp_path_factory.mktemp("family"), num_prompts=16)
     for settings in (WRPO, INFIFPO, FUSERL, SIMPO):
         done = fusion(folder, IN_PROCESS, *settings)
         log = folder / "runs" / settings[0].removeprefix("name=") / "log.txt"
