@@ -4,8 +4,9 @@ The pairs are 64 real ones (conversations of one to nine turns, answers of 1 to 
 character is a token). The model is a random Llama: what is compared is padding, the reference's forward pass, and how
 often a prompt is read, not the model. Both train in fp32 on the same batches of 16 pairs in the same order, in
 micro-batches of 8, on one thread, without gradient checkpointing, and take turns in one process; the best time of each
-counts. Beside the time on the wall stands the processor's, which other work on the machine hardly moves. Ours uses stored reference log-probabilities; what computing them costs, once for
-all runs with this reference and these tokens, is printed beside. Goal: 1.5.
+counts. Beside the time on the wall stands the processor's, which other work on the machine hardly moves. Ours uses
+stored reference log-probabilities; what computing them costs, once for all runs with this reference and these tokens,
+is printed beside. Goal: 1.5.
 """
 
 from __future__ import annotations

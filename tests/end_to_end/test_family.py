@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pico import SOURCES, fusion, is_unique, make_workspace, result, rows
+from fusion.cli import main
+from tests.end_to_end.pico import SOURCES, is_unique, make_workspace, result, rows
 
 pytestmark = pytest.mark.slow
 IN_PROCESS = "cluster=in_process"
@@ -18,14 +19,20 @@ SIMPO = ("name=simpo", *FUSERL[1:-1], "objective=simpo")
 SHARED = {f"responses/{source}" for source in SOURCES} | {f"rewards/{source}-likelihood" for source in SOURCES}
 
 
+def command(workspace: Path, verb: str, *settings: str) -> object:
+    """Exit code of a command line that is run in this process: what is imported once serves all runs."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.chdir(workspace)
+        main([verb, "--config-dir", str(workspace / "conf"), "experiment=pico", IN_PROCESS, *settings])
+    return ended.value.code
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs over one store, WRPO first."""
     folder = make_workspace(tmp_path_factory.mktemp("family"), num_prompts=16)
     for settings in (WRPO, INFIFPO, FUSERL, SIMPO):
-        done = fusion(folder, IN_PROCESS, *settings)
-        log = folder / "runs" / settings[0].removeprefix("name=") / "log.txt"
-        assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-4000:] if log.exists() else "")
+        assert command(folder, "run", *settings) == 0
     return folder
 
 
@@ -56,7 +63,7 @@ def test_both_trained_models_are_evaluated(workspace: Path, name: str) -> None:
 
 def test_wrpo_phases_share_no_prompt_and_the_target_answers_those_of_the_second(workspace: Path) -> None:
     sft, triples = rows(workspace, "sft", "wrpo"), rows(workspace, "triples", "wrpo")
-    own = [row for row in rows(workspace, "responses/on_policy", "wrpo")]
+    own = rows(workspace, "responses/on_policy", "wrpo")
     assert triples
     assert not {row["prompt_id"] for row in sft} & {row["prompt_id"] for row in own}
     assert {row["prompt_id"] for row in triples} <= {row["prompt_id"] for row in own}
@@ -107,8 +114,7 @@ def test_simpo_shares_all_but_the_last_training_and_computes_no_reference(worksp
     ],
 )
 def test_an_objective_that_does_not_fit_the_recipe_is_refused_before_anything_starts(
-    tmp_path: Path, settings: tuple[str, ...], lack: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...], lack: str
 ) -> None:
-    done = fusion(make_workspace(tmp_path), IN_PROCESS, *settings, verb="plan")
-    assert done.returncode == 2
-    assert lack in done.stderr
+    assert command(make_workspace(tmp_path), "plan", *settings) == 2
+    assert lack in capsys.readouterr().err
