@@ -224,11 +224,7 @@ class Recipe:
     def train_preference(
         self, pairs: Step, model: Step, reference_logprobs: Step | None, sources: Mapping[str, Step] | None = None
     ) -> Step:
-        """Preference training on rows that `train_preference.check` finds to fit the objective.
-
-        Args:
-            sources: log-probabilities of the answers under each source, by its name; None: there are none.
-        """
+        """Preference training; `sources` are log-probabilities of the answers under each source, by its name."""
         train_preference.check(self.objective, pairs.produces, bool(sources), self.config.recipe)
         config = train_preference.TrainPreferenceConfig(
             chat=self.target.model.chat, objective=self.objective, train=self.config.train.preference
