@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from fusion.schema import MESSAGES, PREFERENCE_PAIR, SCORED, SFT_EXAMPLE, Table
+from fusion.schema import MESSAGES, PREFERENCE_PAIR, SCORED, SFT_EXAMPLE
+from fusion.table import Table
 
 WEIGHT = [
     pa.field("weight", pa.float32(), nullable=False),  # in (0, 1]; the weights of one prompt sum to 1

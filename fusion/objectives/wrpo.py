@@ -28,7 +28,7 @@ from fusion.objectives.base import (
     check_label_smoothing,
     reward_metrics,
 )
-from fusion.schema import Table
+from fusion.table import Table
 from fusion.training_tables import PREFERENCE_TRIPLE
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ The paper's rule lets the reward model alone decide (`best_worst_per_source`) an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fusion.selection.base import Selection
-from fusion.selection.pairs import why_no_answer, why_no_pair
+from fusion.selection.base import PairPolicy, Selection
+from fusion.selection.pairs import candidate_pairs, why_no_answer, why_no_pair
 from fusion.selection.scored import answers, best, drops, in_window, rules_of, unclean
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _select(sources: pl.DataFrame, target: pl.DataFrame, prompts: pl.DataFrame, 
 
     theirs, own = answers(sources, rule), answers(target, rule)
     picks = best(theirs.whole, ["prompt_id"])
-    pairs = _own_pairs(own.whole, own.losing)
+    pairs = candidate_pairs(own.whole, own.losing, replace(rule, pair_policy=PairPolicy.SAME_SOURCE))
     kept = in_window(pairs, rule)
     named = picks.select(
         "prompt_id",
@@ -69,28 +69,15 @@ def _select(sources: pl.DataFrame, target: pl.DataFrame, prompts: pl.DataFrame, 
         pl.col("sample_index").alias("source_chosen_index"),
         pl.col("rank").alias("rank_source"),
     )
-    triples = kept.join(named, on="prompt_id").with_columns(
-        (pl.col("rank_source") - pl.col("rank")).cast(pl.Float32).alias("source_margin")
+    triples = kept.join(named, on="prompt_id").select(
+        "prompt_id",
+        "source_chosen_source",
+        "source_chosen_index",
+        pl.col("chosen_index").alias("target_chosen_index"),
+        "rejected_index",
+        "margin",
+        (pl.col("rank_source") - pl.col("best")).cast(pl.Float32).alias("source_margin"),
     )
-    triples = triples.drop("rank", "rank_source").sort("prompt_id")
     reasons = [unclean(own), why_no_pair(prompts, own, pairs, kept), unclean(theirs)]
     reasons.append(why_no_answer(prompts, theirs.usable, picks))
     return SelectedTriples(triples, drops(prompts, triples, reasons))
-
-
-def _own_pairs(whole: pl.DataFrame, losing: pl.DataFrame) -> pl.DataFrame:
-    """Best against worst answer of the target, whatever the margin."""
-    import polars as pl
-
-    columns = ["prompt_id", "sample_index", "rank", "folded"]
-    highest, lowest = best(whole, ["prompt_id"]), best(losing, ["prompt_id"], worst=True)
-    joined = highest.select(columns).join(lowest.select(columns), on="prompt_id", suffix="_rejected")
-    margin = pl.col("rank") - pl.col("rank_rejected")
-    is_same_text = pl.col("folded") == pl.col("folded_rejected")
-    return joined.select(
-        "prompt_id",
-        "rank",
-        pl.col("sample_index").alias("target_chosen_index"),
-        pl.col("sample_index_rejected").alias("rejected_index"),
-        pl.when(is_same_text).then(0.0).otherwise(margin).cast(pl.Float32).alias("margin"),
-    )

@@ -54,6 +54,6 @@ def weighted_pairs(frame: pl.DataFrame, prompts: pl.DataFrame, rule: EverySource
     candidates = candidate_pairs(found.whole, found.losing, rule)
     kept = in_window(candidates, rule).sort("prompt_id", "source_order")
     index = pl.int_range(pl.len()).over("prompt_id").cast(pl.Int32).alias("pair_index")
-    rows = rule.weighed(kept.rename({"best": "rank"}).with_columns(index)).drop("rank", "source_order")
+    rows = rule.weighed(kept.rename({"best": "rank"}).with_columns(index)).drop("rank", "source_order", "is_ranked")
     reasons = [unclean(found), why_no_pair(prompts, found, candidates, kept)]
     return Weighted(rows.sort("prompt_id", "pair_index"), drops(prompts, rows, reasons))

@@ -14,8 +14,9 @@ from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.models import ChatConfig, ModelRef
 from fusion.objectives.base import Objective
 from fusion.runtime import Runtime
-from fusion.schema import PREFERENCE_PAIR, Table, key_string
+from fusion.schema import PREFERENCE_PAIR, key_string
 from fusion.step import Tree
+from fusion.table import Table
 from fusion.train.config import PreferenceConfig
 from fusion.train.driving import train
 from fusion.train.job import TrainJob

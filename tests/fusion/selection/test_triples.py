@@ -57,10 +57,10 @@ def test_a_source_that_is_worse_than_the_target_stays_and_says_so() -> None:
     assert round(found["source_margin"][0], 4) == -0.4
 
 
-def test_equal_answers_of_the_target_are_a_tie_and_one_answer_too() -> None:
+def test_equal_answers_of_the_target_are_a_tie_and_one_answer_alone_is_no_pair() -> None:
     equal = [answer("q", "t", 0, 0.4, text="same"), answer("q", "t", 1, 0.2, text="same")]
     assert reasons(selected(SOURCES, [*TARGET[:3], *equal])) == {"q": "tie"}
-    assert reasons(selected(SOURCES, TARGET)) == {"q": "tie"}
+    assert reasons(selected(SOURCES, TARGET)) == {"q": "no_same_source_pair"}
 
 
 def test_a_prompt_that_no_source_or_not_the_target_answered_is_dropped_with_the_reason() -> None:

@@ -69,7 +69,7 @@ def test_a_pair_outside_the_window_leaves_the_weight_to_the_others() -> None:
 def test_prompts_without_rows_say_why() -> None:
     found = weighted_pairs(FRAME.filter(pl.col("sample_index") == 0), PROMPTS, rule())
     assert found.rows.height == 0
-    assert found.drops["reason"].to_list() == ["tie", "tie"]
+    assert found.drops["reason"].to_list() == ["no_same_source_pair", "no_same_source_pair"]
     none = weighted_answers(FRAME.filter(pl.col("prompt_id") == "p"), PROMPTS, rule())
     assert none.drops.to_dicts() == [{"prompt_id": "q", "reason": "no_response"}]
 
