@@ -33,13 +33,13 @@ class FamilyRecipe(Recipe):
 
     def split(self, prompts: Step, phase: split.Phase) -> Step:
         """The prompts of one phase of training, where preference data needs the model that SFT makes."""
-        rule = self.config.selection
+        rule = self.selection
         config = split.SplitConfig(phase=phase, sft_frac=rule.split.sft_frac, seed=rule.seed)
         return self._step("prompts", phase.value, split.run, config, PROMPT, {"prompts": prompts})
 
     def select_sft(self, prompts: Step, responses: Mapping[str, Step], rewards: Rewards) -> Step:
         """SFT rows of every prompt that has an answer, by the configured rule: prompts are split already."""
-        rule = self.config.selection.for_sft_alone()
+        rule = self.selection.for_sft_alone()
         config = select.SelectConfig(makes="sft", **self._selecting(rule, responses))
         select.check(config)
         inputs = select.scored_inputs(prompts, responses, rewards)
@@ -57,14 +57,14 @@ class FamilyRecipe(Recipe):
         inputs = select.scored_inputs(prompts, responses, rewards) | select.scored_inputs(
             prompts, {OWN: own}, {OWN: own_rewards}
         )
-        selecting = self._selecting(self.config.selection, responses)
+        selecting = self._selecting(self.selection, responses)
         config = select_triples.SelectTriplesConfig(makes="triples", target=self.target.name, **selecting)
         select.check(config)
         return self._step("triples", "train", select_triples.run, config, PREFERENCE_TRIPLE, inputs)
 
     def select_weighted(self, kind: str, prompts: Step, responses: Mapping[str, Step], rewards: Rewards) -> Step:
         """FuseRL's rows, every source's with a weight; `kind` is weighted_sft or weighted_pairs."""
-        rule = select_weighted.weighing(self.config.selection)
+        rule = select_weighted.weighing(self.selection)
         config = select.SelectConfig(makes=kind, **self._selecting(rule, responses))
         select.check(config)
         inputs = select.scored_inputs(prompts, responses, rewards)

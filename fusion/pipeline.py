@@ -39,7 +39,7 @@ def wrpo(config: Config) -> Recipe:
     """
     recipe = FamilyRecipe(config)
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
-    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    prompts = recipe.ingest("train", recipe.prompts, apart_from=held_out)
     responses, rewards, gates = answers(recipe, prompts)
 
     sft = recipe.train_sft(recipe.select_sft(recipe.split(prompts, Phase.SFT), responses, rewards))
@@ -61,7 +61,7 @@ def infifpo(config: Config) -> Recipe:
     """
     recipe = FamilyRecipe(config)
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
-    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    prompts = recipe.ingest("train", recipe.prompts, apart_from=held_out)
     sft_rows, pairs = data_sets(recipe, prompts)
 
     sft = recipe.train_sft(sft_rows)
@@ -80,7 +80,7 @@ def fuserl(config: Config) -> Recipe:
     """
     recipe = FamilyRecipe(config)
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
-    prompts = recipe.ingest("train", config.prompts, apart_from=held_out)
+    prompts = recipe.ingest("train", recipe.prompts, apart_from=held_out)
     responses, rewards, _ = answers(recipe, prompts)
 
     for_sft, for_preference = recipe.split(prompts, Phase.SFT), recipe.split(prompts, Phase.PREFERENCE)

@@ -51,7 +51,9 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
 def _selection_notes(recipe: Recipe, outcome: Outcome) -> list[str]:
     """Why prompts make no pair, what to type, and which answers were not used, for each selection of the run."""
     made = [outcome.artifact(step).manifest for step in recipe.steps.values() if step.kind == "pairs"]
-    is_same_source = recipe.config.selection.pairs_within_sources()
+    if not made:
+        return []
+    is_same_source = recipe.selection.pairs_within_sources()
     lost = [note for manifest in made for note in notes(manifest["accounts"]["dropped"], is_same_source)]  # type: ignore[index]
     return lost + [line for manifest in made if (line := unused_line(manifest.get("totals", {})))]  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -21,9 +22,9 @@ SHARED = {f"responses/{source}" for source in SOURCES} | {f"rewards/{source}-lik
 
 def command(workspace: Path, verb: str, *settings: str) -> object:
     """Exit code of a command line that is run in this process: what is imported once serves all runs."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.chdir(workspace)
-        main([verb, "--config-dir", str(workspace / "conf"), "experiment=pico", IN_PROCESS, *settings])
+    arguments = [verb, "--config-dir", str(workspace / "conf"), "experiment=pico", IN_PROCESS, *settings]
+    with contextlib.chdir(workspace), pytest.raises(SystemExit) as ended:
+        main(arguments)
     return ended.value.code
 
 

@@ -108,5 +108,4 @@ def test_small_recipes_share_seed_targets_and_training_settings_with_the_quickst
 
 def test_a_rule_without_weights_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="selection=every_source"):
-        recipe("fuserl_cpu", "selection=best_worst_per_source", "selection.rank_by=likelihood", "~selection.correct_by",
-               "~selection.unverified", "~selection.temperature")  # fmt: skip
+        recipe("quickstart", "recipe=fuserl")

@@ -41,6 +41,14 @@ PUBLISHED = {
     "target/smollm2_135m": 134_515_008,
     "target/llama3_8b": 8_030_261_248,
     "target/phi4": 14_659_507_200,
+    "source/qwen25_32b": 32_763_876_352,
+    "source/qwen25_coder_32b": 32_763_876_352,
+    "source/qwq_32b_preview": 32_763_876_352,
+    "source/r1_distill_qwen_32b": 32_763_876_352,
+    "source/sky_t1_32b_flash": 32_763_876_352,
+    "source/sky_t1_32b_preview": 32_763_876_352,
+    "target/qwen25_32b_base": 32_763_876_352,
+    "target/qwen25_coder_32b_base": 32_763_876_352,
 }
 SHAPELESS = {"source/deepseek_v2_chat_0628", "source/deepseek_coder_v2_0724"}
 """Mixtures of experts."""
