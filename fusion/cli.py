@@ -35,6 +35,7 @@ fusion: several strong, different language models into one compact model
   fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
   fusion merge CONFIG.yml OUT_DIR               merge checkpoints of one architecture, as mergekit's YAML says
   fusion report RUN                             write runs/RUN/report.html again
+  fusion align A B --text FILE [--html OUT]     how the tokens of two tokenizers meet on a text
   fusion doctor                                 check this machine and say what to type
 
 `run` and `plan` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR` adds a
@@ -265,6 +266,12 @@ def _report(arguments: list[str]) -> int:
     return rewrite_report(arguments)
 
 
+def _align(arguments: list[str]) -> int:
+    from fusion.align_command import align
+
+    return align(arguments)
+
+
 def _doctor(arguments: list[str]) -> int:
     from fusion.doctor import examine
 
@@ -281,5 +288,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "diff": _diff,
     "merge": _merge,
     "report": _report,
+    "align": _align,
     "doctor": _doctor,
 }

@@ -178,6 +178,25 @@ def typed(tree: DictConfig) -> Config:
     return config
 
 
+def configured_model(name: str) -> ModelRef:
+    """The model of conf/source/<name>.yaml or conf/target/<name>.yaml.
+
+    Raises:
+        ConfigError: there is no such yaml, or it names answers that exist in place of a model.
+    """
+    try:
+        node = composed([f"source=[{name}]"]).sources[name].model
+    except ConfigError as error:
+        try:
+            node = composed([f"target={name}"]).target.model
+        except ConfigError:
+            raise error from None
+    model = None if node is None else OmegaConf.to_object(node)
+    if not isinstance(model, ModelRef):
+        raise ConfigError(f"conf/source/{name}.yaml has no model; name a model folder or a tokenizer.json")
+    return model
+
+
 def check(config: Config) -> None:
     """Cross-field checks, each with its remedy; completes model and file identities."""
     _name_prompts(config)
