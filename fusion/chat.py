@@ -85,7 +85,13 @@ class Renderer:
         return self._render(self._with_system(messages, domain), domain, True)
 
     def prompt_ids(self, messages: Messages, domain: str = "") -> list[int]:
-        """Token ids up to and with the start of the answer. `domain` chooses the solved examples."""
+        """Token ids up to and with the start of the answer. `domain` chooses the solved examples.
+
+        No messages: the answer is a text by itself, and before it stands what begins one: the beginning of sequence, or
+        the end of sequence (of the text before) where the family has none.
+        """
+        if not messages:
+            return self._text_start()
         return self._one_bos(self._encode(self.prompt_text(messages, domain)))
 
     def response_ids(self, text: str) -> list[int]:
@@ -193,6 +199,10 @@ class Renderer:
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _text_start(self) -> list[int]:
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        return [int(bos) if bos is not None else self.end_of_turn_id if eos is None else int(eos)]
 
     def _one_bos(self, ids: list[int]) -> list[int]:
         bos = self.tokenizer.bos_token_id

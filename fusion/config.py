@@ -23,6 +23,7 @@ from fusion import registry
 from fusion.cluster_config import ClusterConfig
 from fusion.errors import ConfigError
 from fusion.evaluation.gate import GateConfig
+from fusion.explicit.config import ExplicitConfig
 from fusion.generators.base import Generator, Sampling
 from fusion.location import is_local, local_path
 from fusion.merging.base import MergeMethod
@@ -128,6 +129,8 @@ class Config:
     merge: MergeMethod | None = None
     """How checkpoints of one architecture become one; null: none are merged."""
     merge_output: MergeOutput = field(default_factory=MergeOutput)
+    explicit: ExplicitConfig = field(default_factory=ExplicitConfig)
+    """Explicit fusion (recipes fusellm and fusechat)."""
     evaluation: EvaluationConfig | None = None
     trust: TrustConfig = field(default_factory=TrustConfig)
     """What a reward model must show before it scores."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fusion.config import Config
 from fusion.errors import ConfigError
+from fusion.explicit_recipe import ExplicitRecipe
 from fusion.family import FamilyRecipe
 from fusion.merge_recipe import MergeRecipe
 from fusion.recipe import Recipe
@@ -153,6 +156,61 @@ def evaluate(recipe: Recipe, held_out: Step, sft: Step, trained: Step) -> None:
     recipe.evaluate(held_out, verdicts)
 
 
+def fusellm(config: Config) -> Recipe:
+    """FuseLLM (arXiv 2401.10491): explicit fusion of several base models into one, by their token distributions.
+
+    Section 3.1: every model says what it expects at each token of a corpus. 3.2: the sources' tokens are aligned with
+    the target's and their distributions carried over. 3.3: of the fused distributions (MinCE: the one of the model that
+    reads the text best) and the text itself, continued training learns both.
+    """
+    recipe = ExplicitRecipe(config)
+    texts, dumped, counts = explicit_sources(recipe)
+    targets = recipe.fused_targets("all", texts, dumped, counts)
+    trained = {"final": recipe.train_distil("final", texts, targets)}
+    if config.explicit.texts.held_out_frac:
+        trained["plain"] = recipe.train_distil("plain", texts, targets, label_weight=1.0)
+        unseen_losses(recipe, trained)
+    return recipe
+
+
+def fusechat(config: Config) -> Recipe:
+    """FuseChat (arXiv 2408.07990): pairwise explicit fusion of a pivot with each source, then merging.
+
+    Section 3.1: for each source, a model of the pivot's architecture learns from the two of them. Section 3.2: these
+    models become one in weight space.
+    """
+    recipe = ExplicitRecipe(config)
+    texts, dumped, counts = explicit_sources(recipe)
+    pairs = {}
+    for source, count in counts.items():
+        targets = recipe.fused_targets(source, texts, dumped, {source: count})
+        pairs[source] = recipe.train_distil(f"pair-{source}", texts, targets)
+    return recipe
+
+
+def explicit_sources(recipe: ExplicitRecipe) -> tuple[Step, dict[str, Step], dict[str, Step]]:
+    """Texts, every model's distributions over them, and every source's link counts with the target."""
+    config, target = recipe.config, recipe.target.name
+    texts = recipe.texts(recipe.ingest("train", config.prompts))
+    sources = [name for name in config.sources if name != target]
+    dumped = {name: recipe.distributions(name, name, texts) for name in (target, *sources)}
+    return texts, dumped, {name: recipe.link_counts(name, texts) for name in sources}
+
+
+def unseen_losses(recipe: ExplicitRecipe, trained: Mapping[str, Step]) -> None:
+    """Losses of the untrained target, the sources and the trained models on texts that were kept apart."""
+    target = recipe.target.name
+    unseen = recipe.texts(recipe.ingest("train", recipe.config.prompts), held_out=True)
+    roles: dict[str, tuple[str, Step | None]] = {"base": (target, None)}
+    roles |= {role: (target, checkpoint) for role, checkpoint in trained.items()}
+    roles |= {name: (name, None) for name in recipe.config.sources if name != target}
+    read = {
+        role: recipe.distributions(f"evaluation-{role}", name, unseen, checkpoint, top_k=1)
+        for role, (name, checkpoint) in roles.items()
+    }
+    recipe.text_losses("plain", read)
+
+
 RECIPES = {
     "fusechat3": fusechat3,
     "wrpo": wrpo,
@@ -161,6 +219,8 @@ RECIPES = {
     "replay": replay,
     "merge": merge,
     "fuseo1": fuseo1,
+    "fusellm": fusellm,
+    "fusechat": fusechat,
 }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from fusion import location
 from fusion.artifact import Artifact, open_artifact, write_json
 from fusion.errors import ArtifactError, ConfigError
+from fusion.explicit.tables import FUSED_TARGET, LINK_COUNT, TEXT_LOSS, TOKEN_DISTRIBUTION
 from fusion.plan import Planned
 from fusion.provenance import versions
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
@@ -41,6 +42,11 @@ TABLES: dict[str, Table] = {
     "source_logprobs": SOURCE_LOGPROB,
     "evaluation": EVALUATION,
     "comparison": COMPARISON,
+    "texts": SFT_EXAMPLE,
+    "distributions": TOKEN_DISTRIBUTION,
+    "link_counts": LINK_COUNT,
+    "targets": FUSED_TARGET,
+    "text_losses": TEXT_LOSS,
 }
 """Step kind -> the table it makes; every other kind makes a folder of files."""
 

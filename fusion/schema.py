@@ -221,6 +221,9 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     OVER_LENGTH = "over_length"
     DIFFERENCE_LOST = "difference_lost"
+    NOT_FINITE = "not_finite"
+    NOT_SPELLED = "not_spelled"
+    NO_DISTRIBUTION = "no_distribution"
 
 
 def key_string(values: Sequence[object]) -> str:

@@ -44,7 +44,7 @@ class Spans:
         """Byte offset before each token, int64 [T]."""
         import numpy as np
 
-        return np.concatenate([np.zeros(1, dtype=np.int64), self.ends])[:-1]
+        return np.asarray(np.concatenate([np.zeros(1, dtype=np.int64), self.ends])[:-1])
 
 
 def spans(text: str, ids: Sequence[int] | np.ndarray, vocabulary: Vocabulary) -> Spans:
@@ -114,7 +114,7 @@ def _walk(data: bytes, ids: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
     """Ends token by token, for tokens that swallow white space and special tokens that are written out in the text."""
     import numpy as np
 
-    at, ends = 0, []
+    at, ends = 0, list[int]()
     for place, number in enumerate(ids.tolist()):
         piece = vocabulary.pieces[number]
         if number in vocabulary.strips or (place and int(ids[place - 1]) in vocabulary.strips):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fusion.errors import ConfigError
 
@@ -128,11 +128,17 @@ def _adds_space(tokenizer: Tokenizer, pieces: Sequence[bytes]) -> bool:
     return b"".join(pieces[number] for number in ids).startswith(b" ")
 
 
-def _kinds(part: object) -> Iterable[str]:
+class _Part(Protocol):
+    """A decoder or normalizer: it says what it is in JSON."""
+
+    def __getstate__(self) -> bytes: ...
+
+
+def _kinds(part: _Part | None) -> Iterable[str]:
     """Types of a decoder or normalizer and of the parts of a sequence of them."""
     if part is None:
         return []
-    state = json.loads(part.__getstate__())  # type: ignore[attr-defined]
+    state = json.loads(part.__getstate__())
     inner = state.get("decoders") or state.get("normalizers") or []
     return [state["type"], *(one["type"] for one in inner)]
 

@@ -21,6 +21,8 @@ class Trailing(Choice):
     CUT = "cut"
     REFERENCE = "reference"
     """The assistant's first answer to the last user turn is the reference, unless a column gives one."""
+    RESPONSE = "response"
+    """That answer is the response which the data set holds, unless a column gives one."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +81,7 @@ def to_prompt(row: object, key: str, columns: Columns, dataset: str) -> RawPromp
         dataset=text_of(row, columns.dataset, key) or columns.default_dataset or dataset,
         reference=reference,
         tag=text_of(row, columns.tag, key),
-        response=text_of(row, columns.response, key) or None,
+        response=text_of(row, columns.response, key) or (answer if columns.trailing is Trailing.RESPONSE else None),
     )
 
 

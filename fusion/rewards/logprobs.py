@@ -53,7 +53,7 @@ def response_logprobs(
         return results
     model.eval()
     with torch.inference_mode():
-        _check_head(model, [*prompt_ids[0], *response_ids[0]][:8])
+        check_head(model, [*prompt_ids[0], *response_ids[0]][:8])
         lengths = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
         groups, alone = _by_prompt(prompt_ids, _shares_prompts(model, max(lengths)))
         for batch in _group_batches(groups, lengths, token_budget):
@@ -149,6 +149,15 @@ def _padded(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> tuple[Tens
 def _batch_sums(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
 ) -> list[float]:
+    hidden_NH, targets_N = predicting_states(model, prompts, responses)
+    logprobs_N = _token_logprobs(model, hidden_NH, targets_N)
+    return [float(part.sum()) for part in logprobs_N.split([len(response) for response in responses])]
+
+
+def predicting_states(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
+    """The last hidden state before each response token [N, H], and that token [N], response by response."""
     import torch
 
     ids_BT, mask_BT = _padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)], model)
@@ -159,8 +168,7 @@ def _batch_sums(
     # The logits at position t - 1 predict token t.
     is_predicting_BT = (positions_T >= starts_B[:, None] - 1) & (positions_T < lengths_B[:, None] - 1)
     is_response_BT = (positions_T >= starts_B[:, None]) & (positions_T < lengths_B[:, None])
-    logprobs_N = _token_logprobs(model, hidden_BTH[is_predicting_BT], ids_BT[is_response_BT])
-    return [float(part.sum()) for part in logprobs_N.split([len(response) for response in responses])]
+    return hidden_BTH[is_predicting_BT], ids_BT[is_response_BT]
 
 
 def _token_logprobs(model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
@@ -169,7 +177,7 @@ def _token_logprobs(model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor
     chunk = max(1, CHUNK_LOGITS // model.config.get_text_config().vocab_size)
     parts = []
     for hidden, targets in zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True):
-        logits = _logits(model, hidden).float()
+        logits = head_logits(model, hidden).float()
         picked = logits.gather(-1, targets[:, None]).squeeze(-1)
         parts.append(picked - torch.logsumexp(logits, dim=-1))
     return torch.cat(parts)
@@ -179,7 +187,7 @@ def _hidden(model: PreTrainedModel, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return model.get_decoder()(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
 
 
-def _logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+def head_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """[..., H] -> [..., V]: the output embedding, soft-capped where the config says so (Gemma 2)."""
     import torch
 
@@ -188,13 +196,13 @@ def _logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def _check_head(model: PreTrainedModel, ids: Sequence[int]) -> None:
+def check_head(model: PreTrainedModel, ids: Sequence[int]) -> None:
     """Some families scale or shift their logits in ways of their own; wrong log-probabilities must not pass."""
     import torch
 
     ids_BT = torch.tensor([list(ids)], device=model.device)
     expected = model(input_ids=ids_BT, use_cache=False).logits.float()
-    found = _logits(model, _hidden(model, ids_BT, torch.ones_like(ids_BT))).float()
+    found = head_logits(model, _hidden(model, ids_BT, torch.ones_like(ids_BT))).float()
     if (found - expected).abs().max() > HEAD_TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ConfigError(
             f"{model.config.model_type} models compute their logits in a way that log-probabilities of responses do "

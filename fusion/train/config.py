@@ -168,6 +168,22 @@ class CheckpointChoice:
 
 
 @dataclass(kw_only=True)
+class DistilConfig(SftConfig):
+    """Training on fused targets (FuseLLM, arXiv 2401.10491, eq. 8; FuseChat, arXiv 2408.07990):
+
+    L = label_weight CE(text) + (1 - label_weight) CE(target, model)
+    """
+
+    label_weight: float = 0.9
+    """The papers' lambda."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_weight <= 1:
+            raise ConfigError(f"label_weight must be in [0, 1], got {self.label_weight}")
+
+
+@dataclass(kw_only=True)
 class PreferenceConfig(TrainingConfig):
     """Preference training. FuseChat-3.0: 8e-7 for Llama-3.1-8B, 1e-6 for Llama-3.2, 3e-7 for Qwen, 5e-7 for Gemma."""
 

@@ -123,7 +123,7 @@ class TrainJob:
         groups = [row.group or row.key for row in rows]
         plan = plan_batches(keys, lengths, self.config, world_size, groups)
         tokenizer = self._tokenizer(model)
-        trainer = trainer_class(self.objective)(
+        trainer = trainer_class(self.objective, self.config)(
             model=model,
             args=training_arguments(
                 self.config,

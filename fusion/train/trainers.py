@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fusion.errors import StepFailed
 from fusion.objectives.base import Objective, RoleLogProbs
 from fusion.train.batches import BatchPlan
-from fusion.train.config import Execution
+from fusion.train.config import DistilConfig, Execution, TrainingConfig
 from fusion.train.rows import TokenRow
 from fusion.train.tensors import TokenBatch, collate, response_token_logprobs
 from fusion.train.workspace import Workspace
@@ -204,9 +204,19 @@ class PreferencePhase(PlannedTrainer):
         return dataset  # they are in our store, keyed by tokens
 
 
-def trainer_class(objective: Objective | None) -> type[PlannedTrainer]:
-    """The trainer of a phase: SFT without an objective, preference training with one."""
+def trainer_class(objective: Objective | None, config: TrainingConfig) -> type[PlannedTrainer]:
+    """The trainer of a phase: SFT without an objective, on fused targets where the config says so; preference training
+    with one."""
     from trl import DPOTrainer, SFTTrainer
+
+    if isinstance(config, DistilConfig):
+        from fusion.train.distil import DistilPhase
+
+        class DistilTrainer(DistilPhase, SFTTrainer):  # type: ignore[misc]
+            pass
+
+        DistilTrainer.label_weight = config.label_weight
+        return DistilTrainer
 
     if objective is None:
 

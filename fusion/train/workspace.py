@@ -1,6 +1,7 @@
 """The folder through which a training job talks to its driver, and in which it survives being killed.
 
     rows.parquet                what is trained on
+    targets.arrow               distributions to learn beside it (explicit fusion)
     checkpoints/checkpoint-40/  every process's shards, optimiser, schedule, random state
         complete.json           written last: every file with its size, and how many processes wrote them
     progress.json               the latest step
@@ -36,6 +37,10 @@ class Workspace:
     @property
     def rows(self) -> Path:
         return self.path / "rows.parquet"
+
+    @property
+    def targets(self) -> Path:
+        return self.path / "targets.arrow"
 
     @property
     def checkpoints(self) -> Path:
