@@ -48,7 +48,7 @@ class ExplicitRecipe(Recipe):
         ref = self._reader(name)
         dump = self.explicit.dump if top_k is None else replace(self.explicit.dump, top_k=top_k)
         model = ref.model if checkpoint is None else None
-        config = distributions.DistributionsConfig(model=model, chat=ref.chat, dump=dump)
+        config = distributions.DistributionsConfig(source=name, model=model, chat=ref.chat, dump=dump)
         inputs = {"texts": texts} if checkpoint is None else {"texts": texts, "model": checkpoint}
         placement = self._placement("distributions", label)
         return self._step(
@@ -70,8 +70,9 @@ class ExplicitRecipe(Recipe):
             pivot=self._reader(self.target.name),
             alignment=self.explicit.fuse.alignment,
         )
-        inputs, placement = {"texts": texts}, self._placement("link_counts", source)
-        return self._step("link_counts", source, link_counts.run, config, LINK_COUNT, inputs, placement=placement)
+        label = f"{self.target.name}-{source}"
+        inputs, placement = {"texts": texts}, self._placement("link_counts", label)
+        return self._step("link_counts", label, link_counts.run, config, LINK_COUNT, inputs, placement=placement)
 
     def fused_targets(self, label: str, texts: Step, dumped: Mapping[str, Step], counts: Mapping[str, Step]) -> Step:
         """What the target is to learn from itself and the sources of `counts`."""
@@ -94,6 +95,7 @@ class ExplicitRecipe(Recipe):
         config = train_distil.TrainDistilConfig(model=self.target.model, train=train)
         inputs = {"texts": texts, "targets": targets}
         placement = self._placement("checkpoint", label)
+        train.micro_batch(placement.replicas)
         return self._step("checkpoint", label, train_distil.run, config, CHECKPOINT, inputs, placement=placement)
 
     def text_losses(self, baseline: str, read: Mapping[str, Step]) -> Step:

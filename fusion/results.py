@@ -16,7 +16,7 @@ from fusion.recipe import Recipe
 from fusion.report.build import build
 from fusion.report.cards import dataset_card, model_card
 from fusion.report.record import RunRecord
-from fusion.report.terminal import results_table
+from fusion.report.terminal import losses_table, results_table
 from fusion.run_folder import RunFolder, write_result
 from fusion.runner import Outcome
 from fusion.selection.why import notes, unused_line
@@ -39,6 +39,10 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
             console.print(f"of the last checkpoints {evaluation['choice']}")
         scores, differences = _evaluation_tables(recipe, outcome)
         console.print(results_table(scores, differences, recipe.target.name))
+    if "text_losses/scores" in recipe.steps:
+        losses = outcome.artifact(recipe.steps["text_losses/scores"])
+        assert isinstance(losses, Artifact)
+        console.print(losses_table(losses.read(losses.table.schema.names)))
     gate = evaluation.get("gate")
     if isinstance(gate, Mapping):
         colour = "green" if gate["promoted"] else "yellow"

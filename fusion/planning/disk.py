@@ -18,6 +18,11 @@ def table_bytes(rows: int, text_tokens: float = 0.0) -> float:
     return rows * KEY_BYTES + text_tokens * TEXT_BYTES_PER_TOKEN
 
 
+def distribution_bytes(top_k: int) -> float:
+    """Of one token in a table of distributions: its id and log-probability, the residual, and its candidates."""
+    return 4 + 4 + 2 + 6 * top_k
+
+
 def checkpoint_bytes(shape: Shape, train: TrainingConfig) -> float:
     """The exported weights, and the checkpoints to resume from: weights, and fp32 weights and two moments of what is
     trained."""

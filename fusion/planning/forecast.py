@@ -17,6 +17,7 @@ from fusion.planning.memory import GIB, Serving
 from fusion.planning.shapes import BYTES, Shape, shape_of
 from fusion.planning.tokens import Domains, Load
 from fusion.recipe import Recipe
+from fusion.stages.distributions import DistributionsConfig
 from fusion.stages.generate import GenerateConfig
 from fusion.stages.ingest import IngestConfig
 from fusion.stages.merge import MergeConfig
@@ -24,6 +25,7 @@ from fusion.stages.reference import ReferenceConfig
 from fusion.stages.score import ScoreConfig
 from fusion.stages.source_logprobs import SourceLogprobConfig
 from fusion.stages.split import Phase, SplitConfig
+from fusion.stages.train_distil import TrainDistilConfig
 from fusion.stages.train_preference import TrainPreferenceConfig
 from fusion.stages.train_sft import TrainSftConfig
 from fusion.step import Step, topological
@@ -84,6 +86,7 @@ class _Forecaster:
             "logprobs": self._logprobs,
             "source_logprobs": self._source_logprobs,
             "checkpoint": self._checkpoint,
+            "distributions": self._distributions,
         }
 
     def step(self, step: Step) -> StepForecast:
@@ -189,15 +192,31 @@ class _Forecaster:
         seconds = gpu_time.forward_s(load.read, shape, self._gpu, dtype)
         return self._costs(made, step, seconds, memory.scorer_memory(shape, dtype, SCORER_TOKENS), "")
 
+    def _distributions(self, step: Step) -> StepForecast:
+        assert isinstance(step.config, DistributionsConfig)
+        dump = step.config.dump
+        load = self._training_load(step, step.inputs["texts"], dump.max_length)
+        made = self._start(step, load, load.read * disk.distribution_bytes(dump.top_k))
+        shape = self._shape(step.config.model)
+        if not step.placement.gpus:
+            return made
+        if shape is None:
+            return self._shapeless(made, step.config.model)
+        dtype, gpus = dump.dtype.value, step.placement.gpus
+        seconds = gpus * gpu_time.forward_s(load.read, shape, self._gpu, dtype)  # one of its GPUs works at a time
+        used = memory.scorer_memory(shape, dtype, SCORER_TOKENS) / gpus
+        return self._costs(self._downloads(made, step.config.model, shape), step, seconds, used, f"in {dtype}")
+
     def _checkpoint(self, step: Step) -> StepForecast:
         config = step.config
         if isinstance(config, MergeConfig):
             return self._merged(step, config)
-        if not isinstance(config, TrainSftConfig | TrainPreferenceConfig):
+        if not isinstance(config, TrainSftConfig | TrainDistilConfig | TrainPreferenceConfig):
             return self._start(step)
         train: TrainingConfig = config.train
-        kind = "sft" if isinstance(config, TrainSftConfig) else "pairs"
-        epoch = self._training_load(step, step.inputs[kind], train.max_length)
+        kind = "pairs" if isinstance(config, TrainPreferenceConfig) else "sft"
+        table = step.inputs["texts" if isinstance(config, TrainDistilConfig) else kind]
+        epoch = self._training_load(step, table, train.max_length)
         load = Load(epoch.rows, epoch.read * train.epochs)
         shape = self._shape(None)
         if shape is None:
@@ -280,7 +299,7 @@ class _Forecaster:
     def _training_load(self, step: Step, table: Step, max_length: int) -> Load:
         """One epoch over the rows that `table` makes: weighted ones are taken to be there for every source."""
         prompts = next(one for one in self._ancestry(step) if one.label == "train" and one.kind == "prompts")
-        phase = "sft" if table.kind in ("sft", "weighted_sft") else "pairs"
+        phase = "sft" if table.kind in ("sft", "weighted_sft", "texts") else "pairs"
         load = tokens.training_load(self._domains(prompts), phase, max_length)
         times = len(self._config.sources) if table.kind.startswith("weighted") else 1
         return Load(load.rows * times, load.read * times * (1.5 if table.kind == "triples" else 1))

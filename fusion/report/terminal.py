@@ -82,3 +82,19 @@ def _gain_line(comparison: pa.Table) -> Text | None:
                 f"{row['losses']} turned wrong, p {p_value(row['p_value'])}",
             )
     return None
+
+
+def losses_table(losses: pa.Table) -> Table:
+    """A TEXT_LOSS table, the best model first: bits per byte of unseen texts, and the difference to the baseline."""
+    rows = sorted(losses.to_pylist(), key=lambda row: row["bits_per_byte"])
+    table = Table(title=f"Loss on {rows[0]['n']} unseen texts", box=None, title_justify="left")
+    for name in ("model", "nats a token", "bits a byte", f"less {rows[0]['baseline']}'s"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for row in rows:
+        less = (
+            ""
+            if row["difference"] is None
+            else (f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]")
+        )
+        table.add_row(Text(row["model"]), f"{row['nats_per_token']:.4f}", f"{row['bits_per_byte']:.4f}", Text(less))
+    return table

@@ -168,7 +168,8 @@ def predicting_states(
     # The logits at position t - 1 predict token t.
     is_predicting_BT = (positions_T >= starts_B[:, None] - 1) & (positions_T < lengths_B[:, None] - 1)
     is_response_BT = (positions_T >= starts_B[:, None]) & (positions_T < lengths_B[:, None])
-    return hidden_BTH[is_predicting_BT], ids_BT[is_response_BT]
+    device = hidden_BTH.device  # the last of several, where layers are dealt out to GPUs
+    return hidden_BTH[is_predicting_BT.to(device)], ids_BT[is_response_BT].to(device)
 
 
 def _token_logprobs(model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:

@@ -47,6 +47,8 @@ Example = Mapping[str, object]
 class DistributionsConfig:
     """One model's distributions over one table of texts."""
 
+    source: str
+    """Its name in the config."""
     model: ModelRef | None
     """None: the checkpoint that is the step's input `model`."""
     chat: ChatConfig
@@ -129,10 +131,13 @@ class DumpWorker:
         folder = Path(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
         trusts = isinstance(self.model, ModelRef) and self.model.trust_remote_code
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, self.dump.dtype.value), trust_remote_code=trusts
+            folder,
+            dtype=getattr(torch, self.dump.dtype.value),
+            trust_remote_code=trusts,
+            # Layers are dealt out to the GPUs of this worker, which work one after the other.
+            device_map="auto" if placement.gpus > 1 else "cuda" if placement.gpus else "cpu",
         )
-        renderer = Renderer.load(folder, self.chat, trusts)
-        yield DumpSession(self, model.to("cuda" if placement.gpus else "cpu").eval(), renderer)
+        yield DumpSession(self, model.eval(), Renderer.load(folder, self.chat, trusts))
 
 
 class DumpSession:

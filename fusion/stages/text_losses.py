@@ -93,4 +93,6 @@ def compared(found: dict[str, Losses], keys: Sequence[str], config: TextLossesCo
 
 
 def _bits(nats: np.ndarray, draws: np.ndarray, num_bytes: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     return np.asarray(nats[draws].sum(axis=1) / num_bytes / math.log(2))

@@ -37,10 +37,11 @@ class DistilPhase(SftPhase):
     label_weight: float
 
     def follow(self, rows: list[TokenRow], plan: BatchPlan, workspace: Workspace, execution: Execution) -> None:
+        from peft import PeftModel
+
         super().follow(rows, plan, workspace, execution)
         self.targets = SparseTargets.open(workspace.targets)
-        inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        add_sparse_head(inner)
+        add_sparse_head(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model)
 
     def _collated(self, batch: list[tuple[int, list[int]]]) -> dict[str, object]:
         ((_, numbers),) = batch

@@ -1,0 +1,168 @@
+"""MinCE and AvgCE on numbers that can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fusion.explicit.alignment import AlignmentMode, align
+from fusion.explicit.config import FuseConfig, FuseRule, Misaligned, Per, Scope
+from fusion.explicit.distributions import (
+    Expected,
+    carried,
+    places,
+    places_by_pieces,
+    probabilities,
+    response_spans,
+)
+from fusion.explicit.fuse import Target, carried_model, cross_entropies, fuse
+from fusion.explicit.spans import Spans
+from fusion.explicit.vocabulary import Vocabulary
+
+LOG_HALF = math.log(0.5)
+
+
+def expected(token_ids: list[int], logprobs: list[float], top: list[dict[int, float]], num_bytes: int = 6) -> Expected:
+    """`top`: probability by token at each place."""
+    k = max(len(one) for one in top)
+    ids, values = np.full((len(top), k), -1), np.full((len(top), k), -np.inf)
+    for place, one in enumerate(top):
+        for rank, (token, prob) in enumerate(sorted(one.items(), key=lambda item: -item[1])):
+            ids[place, rank], values[place, rank] = token, math.log(prob)
+    return Expected(np.array(token_ids), np.array(logprobs), ids, values, num_bytes)
+
+
+def target(*models: Expected, config: FuseConfig, spans: list[Spans] | None = None) -> Target:
+    """Fuse models of one tokenizer."""
+    own = spans or [Spans(model.token_ids, np.arange(1, len(model.token_ids) + 1), np.zeros(0)) for model in models]
+    losses = cross_entropies(list(zip(models, own, strict=True)), config)
+    parts = [carried_model(m.top_ids, m.top_logprobs, ce, config) for m, ce in zip(models, losses, strict=True)]
+    return fuse(parts, models[0].token_ids, config)
+
+
+def at(found: Target, place: int) -> dict[int, float]:
+    pairs = zip(found.ids[place].tolist(), found.probs[place].tolist(), strict=True)
+    return {token: pytest.approx(prob) for token, prob in pairs if token >= 0}
+
+
+A = expected([3, 4], [-1.0, -1.0], [{3: 0.5, 7: 0.25}, {4: 0.8, 5: 0.2}])
+B = expected([3, 4], [-0.5, -0.9], [{3: 0.6, 8: 0.2}, {4: 0.5}])
+
+
+def test_min_ce_takes_the_model_that_reads_the_text_best() -> None:
+    found = target(A, B, config=FuseConfig())
+    assert (found.winner, found.source_frac) == (1, 1.0)
+    assert at(found, 0) == {3: 0.75, 8: 0.25}  # 0.6 and 0.2 of what is stored
+    assert at(found, 1) == {4: 1.0}
+
+
+def test_a_tie_goes_to_the_pivot_and_a_hair_s_breadth_is_no_tie() -> None:
+    """In bf16 the two would be equal."""
+    near = expected([3, 4], [-1.0, -1.0 + 1e-9], [{3: 1.0}, {4: 1.0}])
+    assert target(A, A, config=FuseConfig()).winner == 0
+    assert target(A, near, config=FuseConfig()).winner == 1
+
+
+def test_avg_ce_weighs_by_exp_of_minus_the_loss() -> None:
+    found = target(A, B, config=FuseConfig(rule=FuseRule.AVG_CE))
+    a, b = math.exp(-1.0), math.exp(-0.7)
+    a, b = a / (a + b), b / (a + b)
+    assert found.winner is None
+    assert at(found, 0) == {3: a * 2 / 3 + b * 0.75, 7: a / 3, 8: b * 0.25}
+    assert at(found, 1) == {4: a * 0.8 + b * 1.0, 5: a * 0.2}
+
+
+def test_one_model_alone_and_a_model_with_itself_are_that_model() -> None:
+    alone = target(A, config=FuseConfig())
+    for rule in FuseRule:
+        assert np.allclose(target(A, A, config=FuseConfig(rule=rule)).probs.sum(axis=1), alone.probs.sum(axis=1))
+        assert [at(target(A, A, config=FuseConfig(rule=rule)), t) for t in (0, 1)] == [at(alone, t) for t in (0, 1)]
+
+
+def test_temperature_flattens() -> None:
+    found = probabilities(np.log([[0.8, 0.2]]), 2.0, keeps_residual=False)
+    assert found[0].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_the_residual_is_kept_where_asked() -> None:
+    found = target(A, config=FuseConfig(keeps_residual=True))
+    assert at(found, 0) == {3: 0.5, 7: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("misaligned", "first"), [(Misaligned.PIVOT, {3: 2 / 3, 7: 1 / 3}), (Misaligned.ONE_HOT, {3: 1.0})]
+)
+def test_where_the_winner_has_nothing_to_say_something_stands_in(
+    misaligned: Misaligned, first: dict[int, float]
+) -> None:
+    silent = expected([3, 4], [-0.1, -0.1], [{}, {4: 1.0}])
+    found = target(A, silent, config=FuseConfig(misaligned=misaligned))
+    assert at(found, 0) == first
+    assert found.source_frac == 0.5
+
+
+def test_in_an_average_only_the_silent_model_s_weight_moves() -> None:
+    silent = expected([3, 4], [-1.0, -1.0], [{}, {4: 1.0}])
+    config = FuseConfig(rule=FuseRule.AVG_CE, misaligned=Misaligned.ONE_HOT)
+    assert at(target(A, silent, config=config), 0) == {3: 0.5 * 2 / 3 + 0.5, 7: 0.5 / 3}
+
+
+def test_by_byte_long_tokens_are_no_handicap() -> None:
+    """Three nats over six bytes are three nats, in one token or in three."""
+    short, long = expected([1, 1, 1], [-1.1] * 3, [{1: 1.0}] * 3), expected([2], [-3.0], [{2: 1.0}])
+    spans = [
+        Spans(np.array([1, 1, 1]), np.array([2, 4, 6]), np.zeros(3)),
+        Spans(np.array([2]), np.array([6]), np.zeros(1)),
+    ]
+    losses = {
+        per: [ce[0] for ce in cross_entropies(list(zip((short, long), spans, strict=True)), FuseConfig(per=per))]
+        for per in Per
+    }
+    assert losses[Per.TOKEN] == pytest.approx([1.1, 3.0])
+    assert losses[Per.BYTE] == pytest.approx([3.3 / 6, 3.0 / 6])
+
+
+def test_by_token_each_stretch_has_its_own_winner() -> None:
+    """Pivot `ab|cd|ef|end`, source `abc|d|ef|end`: stretches abcd, ef, end; the source reads the first one better."""
+    pivot = expected([1, 2, 3, 0], [-2.0, -2.0, -0.1, -0.3], [{i: 1.0} for i in (1, 2, 3, 0)])
+    source = expected([5, 6, 7, 0], [-1.0, -1.0, -0.9, -0.2], [{i: 1.0} for i in (5, 6, 7, 0)])
+    spans = [
+        Spans(pivot.token_ids, np.array([2, 4, 6, 6]), np.zeros(4)),
+        Spans(source.token_ids, np.array([3, 4, 6, 6]), np.zeros(4)),
+    ]
+    losses = cross_entropies(
+        list(zip((pivot, source), spans, strict=True)), FuseConfig(scope=Scope.TOKEN, per=Per.BYTE)
+    )
+    assert losses[0].tolist() == pytest.approx([4.0, 4.0, 0.1, 0.3])
+    assert losses[1].tolist() == pytest.approx([2.0, 2.0, 0.9, 0.2])
+
+
+def test_candidates_are_mapped_dropped_and_kept_once() -> None:
+    """Two source tokens of one pivot token: the likelier counts. An unmapped one is left out, not sent to the end."""
+    source = expected([0], [-1.0], [{10: 0.4, 11: 0.3, 12: 0.2, 13: 0.1}])
+    token_map = np.full(20, -1)
+    token_map[[10, 11, 13]] = [5, 5, 6]
+    ids, logprobs = carried(source, np.array([0, -1]), token_map)
+    assert ids.tolist() == [[5, -1, -1, 6], [-1] * 4]
+    assert np.exp(logprobs[0]).tolist() == pytest.approx([0.4, 0.0, 0.0, 0.1])
+
+
+SOURCE = Vocabulary((b"</s>", b"Hel", b"lo", b" wor", b"ld"), frozenset({0}))
+PIVOT = Vocabulary((b"</s>", b"Hello", b" w", b"orld"), frozenset({0}))
+
+
+def test_an_entry_speaks_of_what_follows_the_same_bytes() -> None:
+    """Which distribution belongs to the first token is left open by the paper: the one before anything is read."""
+    source = response_spans("Hello world", np.array([1, 2, 3, 4, 0]), SOURCE)
+    pivot = response_spans("Hello world", np.array([1, 2, 3, 0]), PIVOT)
+    # `Hello` after nothing; ` w` after Hello; `orld` after ` w`, which the source never stood before; the end.
+    assert places(source, pivot).tolist() == [0, 2, -1, 4]
+    alignment = align(source, pivot, (SOURCE, PIVOT), AlignmentMode.BYTE_OFFSETS)
+    assert places_by_pieces(alignment, source, pivot, (SOURCE, PIVOT)).tolist() == [0, 2, -1, 4]
+
+
+def test_the_end_of_turn_covers_no_text_even_where_it_is_no_special_token() -> None:
+    plain = Vocabulary((b"<eot>", b"a"), frozenset())
+    assert response_spans("aa", np.array([1, 1, 0]), plain).ends.tolist() == [1, 2, 2]

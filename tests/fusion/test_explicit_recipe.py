@@ -1,0 +1,136 @@
+"""Explicit fusion from texts to trained models, in this process, with pico models of two tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fusion.artifact import Artifact
+from fusion.config import composed, typed
+from fusion.console import Terminal
+from fusion.errors import EngineError, StepFailed
+from fusion.pipeline import build
+from fusion.plan import Status
+from fusion.recipe import Recipe
+from fusion.results import conclude
+from fusion.runner import Outcome, Runner
+from fusion.runtime import InProcess
+from fusion.stages.distributions import DumpSession
+from tests.fusion.explicit.pico import make_pico_bpe
+from tests.tiny import make_pico_llama
+
+Run = Callable[..., tuple[Recipe, Outcome]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    from pydoc_data.topics import topics
+
+    folder = tmp_path_factory.mktemp("models")
+    target = make_pico_llama(folder / "pico")
+    return target, make_pico_bpe(folder / "bpe", [text[:2000] for text in topics.values()])
+
+
+@pytest.fixture
+def run(models: tuple[Path, Path], tmp_path: Path) -> Run:
+    target, source = models
+
+    def go(*overrides: str) -> tuple[Recipe, Outcome]:
+        tree = composed(
+            [
+                "experiment=explicit_cpu",
+                f"store.path={tmp_path}/store",
+                f"runs={tmp_path}/runs",
+                f"target.model.uri={target}",
+                "target.model.revision=''",
+                "target.model.shape=null",
+                f"sources.gemma3_270m.model.uri={source}",
+                "sources.gemma3_270m.model.revision=''",
+                "sources.gemma3_270m.model.shape=null",
+                "sources.gemma3_270m.model.chat.template=null",
+                "prompts.limit=12",
+                "prompts.max_chars=400",
+                "explicit.texts.block_tokens=90",
+                "explicit.train.max_length=128",
+                "explicit.train.learning_rate=1e-3",
+                "cluster.pools.distributions.part_rows=4",
+                *overrides,
+            ]
+        )
+        recipe = build(typed(tree))
+        config = recipe.config
+        runner = Runner(config.store.path, InProcess, config.cluster.capacity, Terminal(Console(quiet=True)))
+        outcome = runner.run(recipe.targets)
+        (tmp_path / "runs" / config.name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / config.name / "config.yaml").write_text("name: explicit_cpu\n")
+        conclude(recipe, outcome, tmp_path / "runs" / config.name, Console(quiet=True))
+        return recipe, outcome
+
+    return go
+
+
+def table(recipe: Recipe, outcome: Outcome, name: str) -> Artifact:
+    artifact = outcome.artifact(recipe.steps[name])
+    assert isinstance(artifact, Artifact)
+    return artifact
+
+
+@pytest.mark.slow
+def test_many_into_one_from_texts_to_losses_on_unseen_ones(run: Run) -> None:
+    recipe, outcome = run()
+    targets = table(recipe, outcome, "targets/all")
+    accounts = targets.accounts
+    assert accounts.rows_out > 20
+    assert accounts.rows_in == table(recipe, outcome, "texts/train").accounts.rows_out
+    learnt = set(table(recipe, outcome, "texts/train").read()["response"].to_pylist())
+    unseen = set(table(recipe, outcome, "texts/evaluation").read()["response"].to_pylist())
+    assert unseen
+    assert not learnt & unseen
+    rows = {
+        row["model"]: row
+        for row in table(recipe, outcome, "text_losses/scores").read(["bits_per_byte", "n", "difference"]).to_pylist()
+    }
+    assert set(rows) == {"base", "final", "plain", "gemma3_270m"}
+    assert rows["plain"]["difference"] is None
+    assert rows["plain"]["bits_per_byte"] < rows["base"]["bits_per_byte"]
+    _, again = run()
+    assert {one.status for one in again.planned} == {Status.HIT}
+    # Another way of fusing leaves what the models said untouched.
+    _, other = run("explicit.fuse.rule=avg_ce")
+    fresh = {one.step.name for one in other.planned if one.status is not Status.HIT}
+    trained = ("final", "plain")
+    again_made = {f"checkpoint/{role}" for role in trained} | {f"distributions/evaluation-{role}" for role in trained}
+    assert fresh == again_made | {"targets/all", "text_losses/scores"}
+
+
+@pytest.mark.slow
+def test_pairs_have_a_model_each(run: Run) -> None:
+    recipe, outcome = run("recipe=fusechat", "explicit.texts.held_out_frac=0")
+    assert "checkpoint/pair-gemma3_270m" in recipe.steps
+    assert table(recipe, outcome, "targets/gemma3_270m").accounts.rows_out > 20
+
+
+def test_a_run_that_dies_keeps_what_it_computed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, texts = DumpSession.process, list[str]()
+
+    def dies_at_the_third(self: DumpSession, task: object) -> object:
+        texts.extend(task.wanted)  # type: ignore[attr-defined]
+        if len(texts) > 8:
+            raise EngineError("gone")
+        return whole(self, task)
+
+    monkeypatch.setattr(DumpSession, "process", dies_at_the_third)
+    with pytest.raises(StepFailed, match="gone"):
+        run("cluster.capacity.cpus=1")
+    first, dumped = set(texts[:8]), list[str]()
+
+    def noted(self: DumpSession, task: object) -> object:
+        dumped.extend(task.wanted)  # type: ignore[attr-defined]
+        return whole(self, task)
+
+    monkeypatch.setattr(DumpSession, "process", noted)
+    run("cluster.capacity.cpus=1")
+    assert sum(key in first for key in dumped) == len(first)  # the other model's, and the first model's not again
