@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from fusion.schema import Table, hash_text
+from fusion.schema import hash_text
+from fusion.table import Table
 
 
 def _fields(columns: Mapping[str, pa.DataType], null: tuple[str, ...] = ()) -> pa.Schema:

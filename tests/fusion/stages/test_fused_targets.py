@@ -17,11 +17,12 @@ from fusion.explicit.reader import ReadBy, Reader
 from fusion.explicit.tables import FUSED_TARGET, LINK_COUNT, TOKEN_DISTRIBUTION, shown_hash
 from fusion.models import ChatConfig, ModelRef, resolve
 from fusion.runtime import InProcess
-from fusion.schema import SFT_EXAMPLE, Table
+from fusion.schema import SFT_EXAMPLE
 from fusion.stages import fused_targets, link_counts
 from fusion.stages.fused_targets import FusedTargetsConfig
 from fusion.stages.link_counts import LinkCountsConfig, read_counts
 from fusion.step import Placement, Step
+from fusion.table import Table
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
 from tests.fusion.explicit.pico import make_pico_bpe
