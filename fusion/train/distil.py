@@ -17,7 +17,7 @@ import types
 from typing import TYPE_CHECKING
 
 from fusion.errors import StepFailed
-from fusion.rewards.logprobs import CHUNK_LOGITS, head_logits
+from fusion.rewards.logprobs import head_logits
 from fusion.train.batches import BatchPlan
 from fusion.train.config import Execution
 from fusion.train.rows import TokenRow
@@ -29,6 +29,10 @@ from fusion.train.workspace import Workspace
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+
+
+CHUNK_LOGITS = 2**23
+"""Logits of one chunk: 32 MiB in fp32. The backward pass holds about five times as much."""
 
 
 class DistilPhase(SftPhase):
