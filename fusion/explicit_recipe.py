@@ -9,13 +9,13 @@ from fusion.errors import ConfigError
 from fusion.explicit.config import ExplicitConfig, Form
 from fusion.explicit.reader import ReadBy
 from fusion.explicit.tables import FUSED_TARGET, LINK_COUNT, TEXT_LOSS, TOKEN_DISTRIBUTION
-from fusion.recipe import Recipe
+from fusion.merge_recipe import MergeRecipe
 from fusion.schema import SFT_EXAMPLE
 from fusion.stages import distributions, fused_targets, link_counts, text_losses, texts, train_distil
 from fusion.step import CHECKPOINT, Step
 
 
-class ExplicitRecipe(Recipe):
+class ExplicitRecipe(MergeRecipe):
     """Texts, distributions, link counts, fused targets, and training on them."""
 
     @property
@@ -31,7 +31,7 @@ class ExplicitRecipe(Recipe):
             texts=settings,
             held_out=held_out,
             readers=readers,
-            dialogs=self.config.prompts if is_dialogs else None,
+            dialogs=self.prompts if is_dialogs else None,
             seed=self.config.seed,
         )
         label = "evaluation" if held_out else "train"

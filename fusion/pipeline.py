@@ -185,13 +185,15 @@ def fusechat(config: Config) -> Recipe:
     for source, count in counts.items():
         targets = recipe.fused_targets(source, texts, dumped, {source: count})
         pairs[source] = recipe.train_distil(f"pair-{source}", texts, targets)
+    if config.merge is not None:
+        recipe.merge("final", pairs)
     return recipe
 
 
 def explicit_sources(recipe: ExplicitRecipe) -> tuple[Step, dict[str, Step], dict[str, Step]]:
     """Texts, every model's distributions over them, and every source's link counts with the target."""
     config, target = recipe.config, recipe.target.name
-    texts = recipe.texts(recipe.ingest("train", config.prompts))
+    texts = recipe.texts(recipe.ingest("train", recipe.prompts))
     sources = [name for name in config.sources if name != target]
     dumped = {name: recipe.distributions(name, name, texts) for name in (target, *sources)}
     return texts, dumped, {name: recipe.link_counts(name, texts) for name in sources}
@@ -200,7 +202,7 @@ def explicit_sources(recipe: ExplicitRecipe) -> tuple[Step, dict[str, Step], dic
 def unseen_losses(recipe: ExplicitRecipe, trained: Mapping[str, Step]) -> None:
     """Losses of the untrained target, the sources and the trained models on texts that were kept apart."""
     target = recipe.target.name
-    unseen = recipe.texts(recipe.ingest("train", recipe.config.prompts), held_out=True)
+    unseen = recipe.texts(recipe.ingest("train", recipe.prompts), held_out=True)
     roles: dict[str, tuple[str, Step | None]] = {"base": (target, None)}
     roles |= {role: (target, checkpoint) for role, checkpoint in trained.items()}
     roles |= {name: (name, None) for name in recipe.config.sources if name != target}
