@@ -160,8 +160,13 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     with initialize_config_module("conf", version_base="1.3"):
         try:
             return compose("config", overrides=[*overrides, *search])
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explained(error)) from error
+        except (AssertionError, AttributeError) as error:  # OmegaConf, where an override goes into what is null
+            raise ConfigError(
+                f"one of {[*overrides]} sets a field of a section that is null; choose the section by its group first, "
+                f"or give it whole in a yaml ({error})"
+            ) from error
 
 
 def typed(tree: DictConfig) -> Config:

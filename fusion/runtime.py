@@ -143,6 +143,10 @@ class Lazy:
             return self._runtime
 
 
+_one_training = threading.Lock()
+"""DeepSpeed and accelerate keep a process's training in its environment and in globals: two at once would mix."""
+
+
 class InProcess:
     """Everything in this process: tests, debugging, machines without Ray. One session a worker; none is replaced."""
 
@@ -177,7 +181,8 @@ class InProcess:
                     yield Done(task_id, receipts)
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
-        spec.run(rank=0, world_size=1)
+        with _one_training:
+            spec.run(rank=0, world_size=1)
 
     def close(self) -> None:
         """Sessions are closed by their `with` blocks."""

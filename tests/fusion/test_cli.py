@@ -149,6 +149,13 @@ def test_cfg_job_prints_the_composed_config(capsys: pytest.CaptureFixture[str]) 
     assert json.dumps("quickstart").strip('"') in text
 
 
+@pytest.mark.parametrize("override", ["evaluation=null", "prompts=null", "evaluation.gate=null"])
+def test_a_section_that_cannot_be_null_is_refused_without_a_traceback(plan, override: str) -> None:  # type: ignore[no-untyped-def]
+    code, _, errors = plan(override)
+    assert code == 2
+    assert errors.startswith("refused: ")
+
+
 def test_adapters_and_the_choice_of_a_checkpoint_are_set_on_the_command_line() -> None:
     """A section whose default is null cannot be reached by an override: OmegaConf fails without a word of it."""
     tree = composed(["experiment=quickstart", "train.sft.lora.rank=8", "train.preference.choice={of_last: 2}"])
