@@ -36,6 +36,7 @@ fusion: several strong, different language models into one compact model
   fusion merge CONFIG.yml OUT_DIR               merge checkpoints of one architecture, as mergekit's YAML says
   fusion report RUN                             write runs/RUN/report.html again
   fusion align A B --text FILE [--html OUT]     how the tokens of two tokenizers meet on a text
+  fusion submit experiment=NAME [key=value ...] do it on a Ray cluster; `fusion submit --help` says how
   fusion doctor                                 check this machine and say what to type
 
 `run` and `plan` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR` adds a
@@ -160,6 +161,7 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.planning.table import forecast_table
     from fusion.revisions import PLAN_WAIT_S, notes, pin
 
+    _settle(tree)
     console = wide_console()
     for note in notes(pin(tree, PLAN_WAIT_S)):
         console.print(note, soft_wrap=True)
@@ -187,6 +189,7 @@ def run_config(tree: DictConfig) -> int:
     from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
 
+    _settle(tree)
     demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
     recipe = build(config)
@@ -201,6 +204,13 @@ def run_config(tree: DictConfig) -> int:
         terminal.close()
     conclude(recipe, outcome, folder, terminal.console)
     return 0
+
+
+def _settle(tree: DictConfig) -> None:
+    from fusion.submission.inside import is_job, settle
+
+    if is_job(os.environ):
+        settle(tree, os.environ)
 
 
 def _runtime(cluster: ClusterConfig) -> Runtime:
@@ -225,6 +235,38 @@ def _ray_on_this_machine(num_cpus: int) -> Runtime:
     from fusion.cluster_config import RayConfig
 
     return RayRuntime(RayConfig(address="auto" if os.environ.get("RAY_ADDRESS") else None, num_cpus=num_cpus))
+
+
+# -- jobs of a cluster ---------------------------------------------------------------------------------------------------
+
+
+def _submit(arguments: list[str]) -> int:
+    from fusion.submission.command import submit
+
+    return submit(arguments)
+
+
+def _job(arguments: list[str]) -> int:
+    """`fusion job DIGEST ...`: what `fusion submit` has the cluster do."""
+    from pathlib import Path
+
+    from fusion.submission.upload import verify
+
+    if not arguments:
+        raise ConfigError("`fusion job` is what `fusion submit` has a cluster do; type fusion submit experiment=NAME")
+    verify(Path.cwd(), arguments[0])
+    return _composed(arguments[1:], job_config)
+
+
+def job_config(tree: DictConfig) -> int:
+    """Run a recipe, and print what goes back to who submitted it."""
+    from pathlib import Path
+
+    from fusion.submission.inside import told_files
+
+    code = run_config(tree)
+    print("\n".join(told_files(Path(tree.runs) / tree.name)))
+    return code
 
 
 # -- looking at what was made ------------------------------------------------------------------------------------------
@@ -281,6 +323,8 @@ def _doctor(arguments: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "plan": _plan,
+    "submit": _submit,
+    "job": _job,
     "show": _show,
     "explain": _explain,
     "ablate": _ablate,

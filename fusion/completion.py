@@ -20,7 +20,7 @@ def complete(arguments: list[str], commands: list[str]) -> int:
             start = words[1] if len(words) == 2 else ""
             print(" ".join(command for command in commands if command.startswith(start)))
             return 0
-        if words[1] not in ("run", "plan"):
+        if words[1] not in ("run", "plan", "submit"):
             return 0
         shorter = line.replace(f" {words[1]}", "", 1)
         os.environ["COMP_LINE"] = shorter
