@@ -207,10 +207,12 @@ def run_config(tree: DictConfig) -> int:
 
 
 def _settle(tree: DictConfig) -> None:
+    from pathlib import Path
+
     from fusion.submission.inside import is_job, settle
 
     if is_job(os.environ):
-        settle(tree, os.environ)
+        settle(tree, os.environ, Path.cwd())
 
 
 def _runtime(cluster: ClusterConfig) -> Runtime:
@@ -238,6 +240,9 @@ def _ray_on_this_machine(num_cpus: int) -> Runtime:
 
 
 # -- jobs of a cluster ---------------------------------------------------------------------------------------------------
+
+
+# -- jobs of a cluster -------------------------------------------------------------------------------------------------
 
 
 def _submit(arguments: list[str]) -> int:

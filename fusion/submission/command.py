@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -11,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,36 +21,21 @@ from fusion.errors import ConfigError
 from fusion.submission.brought import Receiver
 from fusion.submission.follow import Ended, JobClient, follow
 from fusion.submission.head import Head, address, admit, probe
+from fusion.submission.order import Order
 from fusion.submission.spec import Dependencies, JobSpec, job_spec, locked
 from fusion.submission.upload import collect, stage
 
 ROOT = Path(fusion.__file__).resolve().parents[1]
 
 
-@dataclass(frozen=True)
-class Order:
-    """What the user asked for."""
-
-    overrides: list[str]
-    config_dir: str | None
-    extra: list[str]
-    address: str
-    dependencies: Dependencies
-    allowed: str
-    follow: str
-    is_detached: bool
-    is_dry: bool
-    runs: str
-
-
 def submit(arguments: Sequence[str]) -> int:
     """`fusion submit experiment=NAME [key=value ...]`; returns the exit code of the run on the cluster."""
-    order = _order(arguments)
+    order = Order.of(arguments)
     if order.follow:
         head = probe(address(order.address, os.environ))
         admit(head, order.allowed)
         return _followed(_client(head), head, order.follow, order)
-    tree = None if _is_sweep(order) else _composed(order)
+    tree = None if order.is_sweep else _composed(order)
     config_dir = Path(order.config_dir) if order.config_dir else None
     upload = collect(ROOT, config_dir, order.extra, Path.cwd())
     print("\n".join(upload.lines))
@@ -70,44 +54,6 @@ def submit(arguments: Sequence[str]) -> int:
         print(_how_to(spec.submission_id, head, order))
         return 0
     return _followed(client, head, spec.submission_id, order)
-
-
-def _order(arguments: Sequence[str]) -> Order:
-    parser = argparse.ArgumentParser(
-        prog="fusion submit", description="run on a Ray cluster; the driver runs there too"
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for `fusion run`")
-    parser.add_argument("--config-dir", help="folder of own yaml files; travels with the job")
-    parser.add_argument("--with", dest="extra", action="append", default=[], metavar="PATH", help="a file that the run reads; travels with the job")  # fmt: skip
-    parser.add_argument("--address", default="", help="the head's job server; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS, http://127.0.0.1:8265")  # fmt: skip
-    parser.add_argument("--deps", type=Dependencies, choices=list(Dependencies), default=Dependencies.IMAGE, help="image: the nodes have the packages; lock: each node installs requirements/")  # fmt: skip
-    parser.add_argument("--allow-open-head", default="", metavar="HOST:PORT", help="use this head though it checks no token")  # fmt: skip
-    parser.add_argument("--follow", default="", metavar="JOB", help="follow a job that was submitted before, and bring its result back")  # fmt: skip
-    parser.add_argument("--detach", action="store_true", help="do not follow the job")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing")
-    parser.add_argument("--runs", default="runs", help="folder here for results that come back")
-    parser.add_argument("-m", "--multirun", action="store_true", help="sweep, as for `fusion run`")
-    told = parser.parse_intermixed_args(list(arguments))
-    if not told.overrides and not told.follow:
-        raise ConfigError("nothing to submit; type e.g. fusion submit experiment=quickstart")
-    if told.config_dir and not Path(told.config_dir).is_dir():
-        raise ConfigError(f"--config-dir {told.config_dir}: there is no such folder")
-    return Order(
-        overrides=[*(["-m"] if told.multirun else []), *told.overrides],
-        config_dir=told.config_dir,
-        extra=told.extra,
-        address=told.address,
-        dependencies=told.deps,
-        allowed=told.allow_open_head,
-        follow=told.follow,
-        is_detached=told.detach,
-        is_dry=told.dry_run,
-        runs=told.runs,
-    )
-
-
-def _is_sweep(order: Order) -> bool:
-    return "-m" in order.overrides
 
 
 def _composed(order: Order) -> DictConfig:
@@ -141,7 +87,7 @@ def _client(head: Head) -> JobClient:
         ConfigError: there is no token on this machine, or it is another's.
     """
     os.environ["RAY_AUTH_MODE"] = "disabled" if head.is_open else "token"
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # no stub tells of it
     from ray.job_submission import JobSubmissionClient
 
     remedy = (

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fusion.location import is_local
+from fusion.location import is_local, local_path
 from fusion.submission.brought import encoded
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -24,18 +24,18 @@ def is_job(environment: Mapping[str, str]) -> bool:
     return IN_JOB in environment
 
 
-def settle(tree: DictConfig, environment: Mapping[str, str]) -> None:
+def settle(tree: DictConfig, environment: Mapping[str, str], here: Path) -> None:
     """Make a composed config fit a job, in place.
 
-    A job's working folder is Ray's and is removed some time after it: a relative `store.path` or `runs` is taken from
-    FUSION_HOME. Its driver joins the cluster that runs it, unless `cluster.ray.address` names another.
+    A job's working folder (`here`) is Ray's and is removed some time after it: a `store.path` or `runs` in it is moved
+    to FUSION_HOME. Its driver joins the cluster that runs it, unless `cluster.ray.address` names another.
     """
     home = os.path.expanduser(environment.get(HOME) or DEFAULT_HOME)
     with open_dict(tree):
         for key in ("store.path", "runs"):
             told = str(OmegaConf.select(tree, key))
-            if is_local(told) and not os.path.isabs(told.removeprefix("file://")):
-                OmegaConf.update(tree, key, os.path.join(home, told))
+            if is_local(told) and (here / local_path(told)).is_relative_to(here):
+                OmegaConf.update(tree, key, os.path.join(home, (here / local_path(told)).relative_to(here)))
         if OmegaConf.select(tree, "cluster.ray.address") is None:
             OmegaConf.update(tree, "cluster.ray.address", "auto")
 
