@@ -1,7 +1,7 @@
 """Training on Ray: Ray Train starts one process a worker, joins them, and starts all of them again when one dies.
 
-Nothing travels through Ray: rows, checkpoints and the exported model are files in the job's folder, and a restarted
-process finds there where to go on.
+Nothing travels through Ray: rows, checkpoints and the exported model are files in the job's folder, on a disk or an
+object store, and a restarted process finds there where to go on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from pathlib import Path
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, get_context
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -18,6 +17,7 @@ from fusion import errors, location
 from fusion.errors import EngineError, FusionError
 from fusion.runtime import TrainSpec
 from fusion.step import Placement
+from fusion.transfer import scratch
 
 REFUSAL = "refused.json"
 """Error class and message of a process whose failure no restart mends."""
@@ -44,21 +44,21 @@ def fit(spec: TrainSpec, placement: Placement, name: str, cpu_share: float = 1.0
         ),
         run_config=RunConfig(
             name=f"{name.replace('/', '-')}-{uuid.uuid4().hex[:8]}",
-            storage_path=spec.folder,
+            storage_path=str(scratch(spec.folder)),  # nothing is reported to Ray Train, so it keeps nothing there
             failure_config=FailureConfig(max_failures=placement.max_restarts),
         ),
     )
-    refusal = Path(spec.folder) / REFUSAL
-    refusal.unlink(missing_ok=True)
+    refusal = location.join(spec.folder, REFUSAL)
+    location.remove(refusal)
     try:
         trainer.fit()
     except TrainingFailedError as error:
         log.error("%s: %s", name, error)
-        if not refusal.exists():
+        if not location.exists(refusal):
             last = [line for line in str(error).splitlines() if line.strip()][-1]
             raise EngineError(f"{name}: training failed {placement.max_restarts + 1} times; at last: {last}") from error
-    if refusal.exists():
-        kind, message = json.loads(refusal.read_text())
+    if location.exists(refusal):
+        kind, message = json.loads(location.get(refusal))
         raise dict(vars(errors))[kind](message)
 
 
@@ -67,8 +67,8 @@ def _process(config: dict[str, object]) -> None:
     import torch
 
     spec = config["spec"]
-    refusal = Path(spec.folder) / REFUSAL  # type: ignore[attr-defined]
-    if refusal.exists():
+    refusal = location.join(spec.folder, REFUSAL)  # type: ignore[attr-defined]
+    if location.exists(refusal):
         return
     if not config["use_gpu"]:
         torch.set_num_threads(int(str(config["threads"])))
@@ -76,5 +76,5 @@ def _process(config: dict[str, object]) -> None:
     try:
         spec.run(context.get_world_rank(), context.get_world_size())  # type: ignore[attr-defined]
     except FusionError as error:
-        location.put(str(refusal), json.dumps([type(error).__name__, str(error)]).encode())
+        location.put(refusal, json.dumps([type(error).__name__, str(error)]).encode())
         raise

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import fsspec
 
-from fusion.errors import ArtifactError, FusionError
+from fusion.errors import ArtifactError, ConfigError, FusionError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM = 2**16
@@ -25,7 +25,14 @@ NO_ROOM = 2**16
 
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a URL or path, and the path on it."""
-    fs, inner = fsspec.core.url_to_fs(path)
+    # Listings that are remembered would hide what other processes write.
+    options = {} if is_local(path) else {"use_listings_cache": False}
+    try:
+        fs, inner = fsspec.core.url_to_fs(path, **options)
+    except (ImportError, ValueError) as error:  # no such scheme, or its package is not installed
+        scheme = path.partition("://")[0]
+        package = {"s3": "s3fs", "gs": "gcsfs"}.get(scheme, f"what fsspec needs for {scheme}://")
+        raise ConfigError(f"{path}: {error}; type: pip install {package}") from error
     return fs, inner
 
 
@@ -38,10 +45,10 @@ def local_path(path: str) -> Path:
     """`path` as a `Path`.
 
     Raises:
-        ArtifactError: it lies on an object store, where tools that need real files cannot read it.
+        ArtifactError: it lies on an object store; `fusion.transfer` makes copies.
     """
     if not is_local(path):
-        raise ArtifactError(f"{path} is not on a disk; set store.path to a local or network folder")
+        raise ArtifactError(f"{path} is not on a disk")
     return Path(path.removeprefix("file://"))
 
 

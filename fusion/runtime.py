@@ -60,7 +60,7 @@ class TrainSpec(Protocol):
 
     @property
     def folder(self) -> str:
-        """Folder that the driver and all training processes see; the runtime may write there too."""
+        """Path or URL of a folder that driver and training processes see; the runtime may write there too."""
         ...
 
     def run(self, rank: int, world_size: int) -> None: ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from fusion import location
 from fusion.artifact import read_manifest, write_json
 from fusion.errors import ArtifactError
+from fusion.transfer import on_disk, scratch, send, sha256, sizes
 
 VERIFY_BYTES = 4 * 2**30
 """Folders up to this size are hashed again before they are taken as done (about a second a GiB)."""
@@ -32,9 +34,14 @@ class TreeArtifact:
     manifest: Mapping[str, object]
 
     @property
+    def place(self) -> str:
+        """Where the files lie, for every machine: an absolute path or a URL; `fusion.transfer.on_disk` reads it."""
+        return _absolute(location.join(self.path, "files"))
+
+    @property
     def files(self) -> Path:
-        """The folder that `from_pretrained` takes."""
-        return location.local_path(location.join(self.path, "files"))
+        """The folder that `from_pretrained` takes, on this machine."""
+        return on_disk(self.place)
 
     @property
     def digest(self) -> str:
@@ -47,8 +54,9 @@ class TreeArtifact:
         if sum(entry["bytes"] for entry in entries) > VERIFY_BYTES:  # type: ignore[attr-defined]
             return None
         for entry in entries:  # type: ignore[attr-defined]
-            if file_sha256(self.files / entry["name"]) != entry["sha256"]:
-                return f"{self.files / entry['name']} is corrupt: its content does not match its sha256"
+            path = location.join(self.path, "files", entry["name"])
+            if sha256(path) != entry["sha256"]:
+                return f"{path} is corrupt: its content does not match its sha256"
         return None
 
 
@@ -65,13 +73,29 @@ class TreeWriter:
     rows_in: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not location.is_local(self.path):
+            shutil.rmtree(self.files, ignore_errors=True)  # what an earlier attempt left on this machine
+
+    @property
+    def place(self) -> str:
+        """Where the files will lie, for every machine: an absolute path or a URL."""
+        return _absolute(location.join(self.path, "files"))
+
+    @property
+    def work_place(self) -> str:
+        """What the step keeps to resume from, as `place`."""
+        return _absolute(location.join(self.path, "work"))
+
     @property
     def files(self) -> Path:
-        return location.local_path(location.join(self.path, "files"))
+        """A folder of this machine for the files; `seal` sends it to `place` if that is on an object store."""
+        return scratch(self.place)
 
     @property
     def work(self) -> Path:
-        return location.local_path(location.join(self.path, "work"))
+        """As `files`, and never sent."""
+        return scratch(self.work_place)
 
     def seal(self, header: Mapping[str, object]) -> TreeArtifact:
         """Hash every file and write the manifest.
@@ -80,10 +104,11 @@ class TreeWriter:
             ArtifactError: there are no files, or the lease is lost.
         """
         self.check_lease()
-        listed = {str(p.relative_to(self.files)): p for p in sorted(self.files.rglob("*")) if p.is_file()}
+        send(self.files, self.place)
+        listed = sizes(self.place)
         if not listed:
-            raise ArtifactError(f"{self.files} is empty: the step wrote no files")
-        entries = [{"name": n, "bytes": p.stat().st_size, "sha256": file_sha256(p)} for n, p in listed.items()]
+            raise ArtifactError(f"{self.place} is empty: the step wrote no files")
+        entries = [{"name": n, "bytes": b, "sha256": sha256(location.join(self.place, n))} for n, b in listed.items()]
         digest = hashlib.sha256("".join(f"{e['name']}:{e['sha256']};" for e in entries).encode()).hexdigest()
         accounts = {
             "rows_in": self.rows_in,
@@ -94,6 +119,9 @@ class TreeWriter:
         manifest = {**header, "files": entries, "digest": digest, "metrics": self.metrics, "accounts": accounts}
         write_json(location.join(self.path, "manifest.json"), manifest)
         location.remove(location.join(self.path, "work"))
+        if not location.is_local(self.path):
+            for folder in (self.files, self.work):
+                shutil.rmtree(folder, ignore_errors=True)
         return TreeArtifact(self.path, manifest)
 
     def close(self, how: str) -> None:
@@ -112,6 +140,11 @@ def open_tree(path: str) -> TreeArtifact | None:
     return TreeArtifact(path, manifest)
 
 
+def _absolute(place: str) -> str:
+    """Workers run in other folders."""
+    return str(location.local_path(place).absolute()) if location.is_local(place) else place
+
+
 def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of one file on a disk."""
+    return sha256(str(path))

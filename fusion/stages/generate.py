@@ -26,6 +26,7 @@ from fusion.models import ChatConfig, ModelRef
 from fusion.runtime import Runtime
 from fusion.schema import PROMPT, RESPONSE, Reason, key_string, sample_seed
 from fusion.step import Placement
+from fusion.transfer import on_disk
 from fusion.work import Work
 
 Unit = tuple[str, str, int]
@@ -74,7 +75,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         EngineError: the engines died more often than the placement allows.
     """
     config, placement = _shared(works), works[0].step.placement
-    model = str(works[0].model_in("model").files) if config.model is None else ""
+    model = works[0].model_in("model").place if config.model is None else ""
     worker = GenerateWorker(config.model, model, config.chat, config.generator, config.cache)
     todo = GenerateTasks(works, placement.part_rows)
     for done in runtime.map(worker, todo, placement, f"generate {config.source}"):
@@ -157,7 +158,7 @@ def _shared(works: Sequence[Work]) -> GenerateConfig:
 class GenerateWorker:
     """How to open an engine: travels to wherever it is to run.
 
-    `model` is prepared there, in `cache`; `folder` is a checkpoint, and then `model` is None.
+    `model` is prepared there, in `cache`; `folder` is a checkpoint's path or URL, and then `model` is None.
     """
 
     model: ModelRef | None
@@ -168,7 +169,7 @@ class GenerateWorker:
 
     @contextlib.contextmanager
     def open(self, placement: Placement) -> Iterator[GenerateSession]:
-        folder = Path(self.folder) if self.model is None else prepare(self.model, Path(self.cache))
+        folder = on_disk(self.folder) if self.model is None else prepare(self.model, Path(self.cache))
         trusts = self.model is not None and self.model.trust_remote_code
         renderer = Renderer.load(folder, self.chat, trusts)
         with EngineLoop(self.generator, folder, placement) as engine:

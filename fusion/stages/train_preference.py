@@ -59,8 +59,8 @@ def starting_model(work: Work, model: ModelRef | None, cache: str) -> tuple[Mode
         ConfigError: the step has neither an input `model` nor a model in its config.
     """
     if "model" in work.inputs:
-        files = work.model_in("model").files.absolute()
-        return str(files), files
+        model_in = work.model_in("model")
+        return model_in.place, model_in.files
     if model is None:
         raise ConfigError(f"{work.step.name} has no model to start from: give it an input `model`, or config.model")
     return model, prepare(model, Path(cache))
@@ -85,8 +85,8 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         job = TrainJob(
             model=model,
             cache=config.cache,
-            work=str(work.files_out.work.absolute()),
-            files=str(work.files_out.files.absolute()),
+            work=work.files_out.work_place,
+            files=work.files_out.place,
             config=config.train,
             objective=config.objective,
             chat_template=config.chat.template,

@@ -43,8 +43,8 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         job = TrainJob(
             model=config.model,
             cache=config.cache,
-            work=str(work.files_out.work.absolute()),
-            files=str(work.files_out.files.absolute()),
+            work=work.files_out.work_place,
+            files=work.files_out.place,
             config=config.train,
             objective=None,
             chat_template=config.model.chat.template,

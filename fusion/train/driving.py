@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from fusion.errors import StepFailed
 from fusion.runtime import Runtime
@@ -28,11 +27,12 @@ def train(work: Work, runtime: Runtime, job: TrainJob, rows: Sequence[TokenRow],
         raise StepFailed(f"{name}: no row is left to train on; dropped: {dict(dropped)}")
     out = work.files_out
     out.rows_in, out.dropped = len(rows) + sum(dropped.values()), dict(dropped)
-    workspace = Workspace(Path(job.work))
+    workspace = Workspace(job.work)
     workspace.path.mkdir(parents=True, exist_ok=True)
     workspace.withdraw_stop()
     if workspace.result() is None:
         write_rows(workspace.rows, rows)
+        workspace.send_rows()
         with _watched(work, workspace, len(rows)):
             runtime.train(job, work.step.placement, name)
     result = workspace.result()

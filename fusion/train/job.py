@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import time
 import warnings
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion import location
 from fusion.errors import StepFailed
 from fusion.location import full_disk_named
 from fusion.modelfiles import prepare
@@ -29,6 +31,7 @@ from fusion.train.export import export
 from fusion.train.rows import read_rows
 from fusion.train.trainers import PlannedTrainer, trainer_class
 from fusion.train.workspace import Workspace
+from fusion.transfer import on_disk, scratch, send
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,13 +49,14 @@ class TrainJob:
     """
 
     model: ModelRef | str
-    """What to start from; a folder must be seen by all processes, a reference is prepared on each machine."""
+    """What to start from: a folder that all processes see, a path or a URL, or a reference that is prepared on each
+    machine."""
     cache: str
     """Folder of prepared models on each machine."""
     work: str
-    """Folder of the `Workspace`, seen by all processes."""
+    """Place of the `Workspace`."""
     files: str
-    """Folder that the trained model is exported to."""
+    """Folder that the trained model is exported to; as `work`, a path or a URL."""
     config: TrainingConfig
     objective: Objective | None
     """null: SFT."""
@@ -76,12 +80,13 @@ class TrainJob:
             ArtifactError: the disk is full.
             ConfigError: a checkpoint of another number of processes is there, or the global batch is not divisible.
         """
-        workspace = Workspace(Path(self.work))
+        workspace = Workspace(self.work)
         if workspace.result() is not None:
             return
         with _process_group(), _prepared_libraries(self.use_gpu), full_disk_named(workspace.path):
             began = time.monotonic()
-            model = self.model if isinstance(self.model, str) else str(prepare(self.model, Path(self.cache)))
+            folder = on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
+            model = str(folder)
             trainer, plan = self._trainer(model, workspace, world_size)
             num_steps = len(plan.steps)
             candidates = self.choice.candidates(num_steps)
@@ -98,27 +103,31 @@ class TrainJob:
                 told = {"candidates": list(candidates)} if candidates else {}
                 workspace.finish(_result(trainer, plan, start_s, time.monotonic() - began) | told)
             trainer.accelerator.wait_for_everyone()
+            if trainer.args.local_process_index == 0:
+                workspace.leave()
 
     def _export(self, trainer: PlannedTrainer, base: str, step: int | None = None) -> None:
         """The model as it is now; called in every process. `step` None: it is the last, and the only one."""
         weights = _gathered(trainer)
         if trainer.args.process_index == 0:
+            place = self.files if step is None else location.join(self.files, candidate_name(step))
             export(
                 trainer.model,
                 weights,
-                Path(self.files) if step is None else Path(self.files) / candidate_name(step),
+                scratch(place),
                 base=base,
                 config=self.config,
                 tokenizer=trainer.processing_class,
                 end_of_turn_ids=self.end_of_turn_ids,
             )
+            _hand_over(place)
         trainer.accelerator.wait_for_everyone()
 
     def _trainer(self, model: str, workspace: Workspace, world_size: int) -> tuple[PlannedTrainer, BatchPlan]:
         from datasets import Dataset
         from transformers import PrinterCallback
 
-        rows = read_rows(workspace.rows)
+        rows = read_rows(workspace.fetch_rows())
         keys, lengths = [row.key for row in rows], [row.num_tokens for row in rows]
         groups = [row.group or row.key for row in rows]
         plan = plan_batches(keys, lengths, self.config, world_size, groups)
@@ -187,6 +196,14 @@ def _result(trainer: PlannedTrainer, plan: BatchPlan, start_s: float, wall_s: fl
         "wall_s": wall_s,
         "world_size": plan.world_size,
     }
+
+
+def _hand_over(files: str) -> None:
+    """Send the exported model from this machine to an object store, if that is where it belongs."""
+    if not location.is_local(files):
+        location.remove(files)
+        send(scratch(files), files)
+        shutil.rmtree(scratch(files))
 
 
 @contextmanager

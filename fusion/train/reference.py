@@ -19,6 +19,7 @@ from fusion.schema import LOGPROB
 from fusion.step import Placement
 from fusion.train.config import Dtype
 from fusion.train.rows import pair_rows, tokens_id
+from fusion.transfer import on_disk
 from fusion.writer import ArtifactWriter
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ReferenceWorker:
 
     @property
     def folder(self) -> Path:
-        return Path(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
+        return on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
 
     @property
     def trust_remote_code(self) -> bool:

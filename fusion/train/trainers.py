@@ -151,6 +151,9 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
+        if self.args.local_process_index == 0:
+            self.workspace.carry(self.state.global_step, self.execution.keep_last)
+        self.accelerator.wait_for_everyone()
         if self.args.process_index == 0:
             self.workspace.complete(self.state.global_step, self.args.world_size, self.execution.keep_last)
         self._saved_step = self.state.global_step

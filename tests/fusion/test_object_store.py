@@ -1,0 +1,210 @@
+"""The commit protocol on an object store: a real S3 server, several processes, everything read back by others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusion import lease, location
+from fusion.artifact import PartFolder, Receipt, open_artifact
+from fusion.errors import ArtifactError, ConfigError
+from fusion.schema import REWARD
+from fusion.train.workspace import Workspace
+from fusion.transfer import on_disk
+from fusion.tree import TreeWriter, open_tree
+from fusion.writer import ArtifactWriter
+from tests.s3_server import BUCKET, needs_s3, s3_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    needs_s3()
+    with s3_server() as variables:
+        yield dict(variables)
+
+
+@pytest.fixture
+def store(
+    server: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> str:
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))  # copies and scratch
+    return f"s3://{BUCKET}/{request.node.name}"
+
+
+def rows(*keys: str) -> list[dict[str, object]]:
+    shared = {"source": "s", "sample_index": 0, "outcome": "pass", "value": 1.0, "detail": None, "text_hash": "h"}
+    return [{"prompt_id": key} | shared for key in keys]
+
+
+def commit(folder: PartFolder, *keys: str) -> Receipt:
+    return Receipt(parts=folder.write(REWARD.build(rows(*keys))))
+
+
+def units(*keys: str) -> dict[str, str | None]:
+    return {f"{key}/s/0": "h" for key in keys}
+
+
+def elsewhere(code: str, *arguments: str) -> str:
+    """What another process prints."""
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_table_is_committed_resumed_and_sealed(store: str) -> None:
+    path = f"{store}/rewards/x-0"
+    commit(PartFolder(path, REWARD), "b", "a")
+    assert open_artifact(path, REWARD) is None  # no manifest, no artifact
+    writer = ArtifactWriter(path, REWARD)
+    assert writer.pending(units("a", "b", "c")) == ["c/s/0"]
+    writer.accept(commit(writer.folder, "c"))
+    writer.seal({"inputs": {}})
+    sealed = open_artifact(path, REWARD)
+    assert sealed is not None
+    assert sealed.read(["outcome"])["prompt_id"].to_pylist() == ["a", "b", "c"]
+    assert sealed.damage() is None
+
+
+def test_what_another_process_wrote_a_moment_ago_is_seen(store: str) -> None:
+    """A remembered listing would hide it."""
+    path = f"{store}/rewards/x-0"
+    writer = ArtifactWriter(path, REWARD)
+    assert location.names(f"{path}/parts") == []
+    code = "import sys; from tests.fusion.test_object_store import *\ncommit(PartFolder(sys.argv[1], REWARD), 'a', 'b')"
+    elsewhere(code, path)
+    assert writer.refresh() == 2
+    assert location.size(f"{path}/manifest.json") == -1
+    elsewhere("import sys; from fusion import location; location.put(sys.argv[1], b'{}')", f"{path}/manifest.json")
+    assert location.size(f"{path}/manifest.json") == 2
+
+
+def test_a_torn_and_a_corrupt_part_are_done_again(store: str) -> None:
+    path = f"{store}/rewards/x-0"
+    folder = PartFolder(path, REWARD)
+    (part,) = folder.write(REWARD.build(rows("a")))
+    (other,) = folder.write(REWARD.build(rows("b")))
+    data = location.get(f"{path}/{part.name}")
+    location.put(f"{path}/{part.name}", data[: len(data) // 2])
+    location.put(f"{path}/{other.name}", bytes(len(location.get(f"{path}/{other.name}"))))
+    writer = ArtifactWriter(path, REWARD)
+    assert writer.pending(units("a", "b")) == ["a/s/0", "b/s/0"]
+
+
+def test_one_of_many_gets_a_new_name(store: str) -> None:
+    won: list[int] = []
+    racers = [
+        threading.Thread(target=lambda n=n: won.append(n) if location.put_new(f"{store}/lease", b"x") else None)
+        for n in range(12)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert len(won) == 1
+
+
+def test_a_lease_is_waited_for_and_taken_from_the_dead(store: str) -> None:
+    code = (
+        "import sys, time; from fusion import lease\n"
+        "with lease.hold(sys.argv[1], lambda: False, print): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, store], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    notes: list[str] = []
+    stop = time.monotonic() + 2
+    with (
+        pytest.raises(ArtifactError, match="stopped while waiting"),
+        lease.hold(store, lambda: time.monotonic() > stop, notes.append),
+    ):
+        pass
+    assert f"pid {holder.pid}" in notes[0]
+    holder.kill()
+    holder.wait()
+    with lease.hold(store, lambda: False, notes.append) as check:
+        check()
+    assert not location.exists(f"{store}/lease.json")
+
+
+def test_a_folder_of_files_goes_there_and_comes_back_checked(store: str) -> None:
+    writer = TreeWriter(f"{store}/checkpoint/sft-0")
+    (writer.files / "sub").mkdir(parents=True)
+    (writer.files / "config.json").write_text("{}")
+    (writer.files / "sub" / "weights").write_bytes(bytes(range(256)) * 1000)
+    writer.seal({"inputs": {}})
+    assert not writer.files.exists()  # the copy of this machine
+    sealed = open_tree(f"{store}/checkpoint/sft-0")
+    assert sealed is not None
+    assert sealed.damage() is None
+    assert (sealed.files / "sub" / "weights").read_bytes() == bytes(range(256)) * 1000
+    assert on_disk(sealed.place) == sealed.files
+
+
+def test_a_corrupt_file_is_not_loaded(store: str) -> None:
+    writer = TreeWriter(f"{store}/checkpoint/sft-0")
+    writer.files.mkdir(parents=True)
+    (writer.files / "weights").write_bytes(b"right")
+    sealed = writer.seal({"inputs": {}})
+    location.put(f"{sealed.place}/weights", b"wrong")
+    assert "corrupt" in (sealed.damage() or "")
+    with pytest.raises(ArtifactError, match="corrupt"):
+        on_disk(sealed.place)
+
+
+def test_a_checkpoint_of_two_machines_is_whole_on_a_third(
+    store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each machine sends its own shards; only then the checkpoint counts."""
+    for machine in ("one", "two"):
+        monkeypatch.setenv("HOME", str(tmp_path / machine))
+        workspace = Workspace(f"{store}/work")
+        folder = workspace.checkpoints / "checkpoint-4"
+        folder.mkdir(parents=True)
+        (folder / f"shard_{machine}").write_text(machine)
+        assert workspace.latest(2) is None
+        workspace.carry(4, keep_last=1)
+    workspace.complete(4, world_size=2, keep_last=1)
+    monkeypatch.setenv("HOME", str(tmp_path / "three"))
+    found = Workspace(f"{store}/work").latest(2)
+    assert found is not None
+    assert {path.name: path.read_text() for path in found.iterdir()} == {"shard_one": "one", "shard_two": "two"}
+    with pytest.raises(ConfigError, match="written by 2 processes"):
+        Workspace(f"{store}/work").latest(3)
+    location.remove(f"{store}/work/checkpoints/checkpoint-4/shard_one")
+    assert Workspace(f"{store}/work").latest(2) is None
+
+
+def test_messages_cross_machines(store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = Workspace(f"{store}/work")
+    driver.path.mkdir(parents=True)
+    driver.rows.write_bytes(b"rows")
+    driver.send_rows()
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    process = Workspace(f"{store}/work")
+    assert process.fetch_rows().read_bytes() == b"rows"
+    process.report(3, 9)
+    assert driver.progress() == (3, 9)
+    driver.ask_to_stop()
+    assert process.is_asked_to_stop()
+    driver.withdraw_stop()
+    assert not Workspace(f"{store}/work").is_asked_to_stop()
+    assert driver.result() is None
+    process.finish({"steps": 9})
+    assert driver.result() == {"steps": 9}
+
+
+def test_a_scheme_without_its_package_says_what_to_type() -> None:
+    with pytest.raises(ConfigError, match="pip install"):
+        location.exists("gs://bucket/x" if not _has("gcsfs") else "nosuch://x")
+
+
+def _has(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
