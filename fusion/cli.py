@@ -158,6 +158,8 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.pipeline import build
     from fusion.plan import Status, plan
     from fusion.planning.forecast import forecast
+    from fusion.planning.generations import demand_room, placed
+    from fusion.planning.placement_table import placement_table
     from fusion.planning.table import forecast_table
     from fusion.revisions import PLAN_WAIT_S, notes, pin
 
@@ -172,6 +174,10 @@ def plan_config(tree: DictConfig) -> int:
     if config.cluster.capacity.gpus:
         done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
         console.print(forecast_table(forecast(recipe, config.planning), done))
+        sources = placed(recipe, config.planning, done)
+        if sources.slots:
+            console.print(placement_table(sources, lambda name: config.cluster.placement("responses", name)))
+        demand_room(recipe, done)
     return 0
 
 
@@ -185,6 +191,7 @@ def run_config(tree: DictConfig) -> int:
     from fusion.config import typed
     from fusion.console import Terminal, log_to
     from fusion.pipeline import build
+    from fusion.planning.generations import demand_room
     from fusion.results import conclude
     from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
@@ -193,6 +200,7 @@ def run_config(tree: DictConfig) -> int:
     demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
     recipe = build(config)
+    demand_room(recipe)
     folder = Path(config.runs) / config.name
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))

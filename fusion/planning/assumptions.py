@@ -87,6 +87,14 @@ class Assumptions:
     """What is known of a run before it is made. Bears no identity."""
 
     gpu: Gpu = field(default_factory=Gpu)
+    gpus_per_node: int = 8
+    """GPUs with fast links among them: an engine's tensor parallel GPUs lie in one node."""
+    load_gb_s: float = 2.0
+    """Weights that one engine reads a second, in GB, from disk to GPUs. A guess: local NVMe disks give 3 to 7, network
+    disks 0.5 to 2."""
+    engine_start_s: float = 120.0
+    """From a process to the first answer, beside reading weights: imports, compilation, graphs, memory profile. A
+    guess; one to three minutes were seen for 70B."""
     prompts: dict[str, Domain] = field(default_factory=dict)
     """Training prompts by domain; empty: what the prompt source says of itself."""
     evaluation: dict[str, Domain] = field(default_factory=dict)
@@ -95,6 +103,9 @@ class Assumptions:
     """Measured tokens a second of one engine, by source; wins over the estimate."""
 
     def __post_init__(self) -> None:
+        for name, low in (("gpus_per_node", 1), ("load_gb_s", 1e-3), ("engine_start_s", 0)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"planning.{name} must be at least {low:g}, got {getattr(self, name)}")
         for source, speed in self.tokens_per_s.items():
             if speed <= 0:
                 raise ConfigError(f"planning.tokens_per_s.{source} must be above 0, got {speed}")

@@ -62,11 +62,13 @@ def forecast(recipe: Recipe, assumptions: Assumptions) -> list[StepForecast]:
     Raises:
         ConfigError: a dtype of unknown size.
     """
-    maker = _Forecaster(recipe, assumptions)
+    maker = Forecaster(recipe, assumptions)
     return [maker.step(step) for step in topological(recipe.targets)]
 
 
-class _Forecaster:
+class Forecaster:
+    """Forecasts steps one by one; inputs before the steps that need them."""
+
     def __init__(self, recipe: Recipe, assumptions: Assumptions) -> None:
         self._config = recipe.config
         self._assumed = assumptions

@@ -1,0 +1,106 @@
+"""From a recipe to what must be placed: what each source's engine has to answer; and whether each step fits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from fusion.errors import ConfigError
+from fusion.planning import tokens
+from fusion.planning.assumptions import Assumptions
+from fusion.planning.forecast import Forecaster, forecast
+from fusion.planning.options import Generation
+from fusion.planning.placement import PlacementPlan, place, smallest_training
+from fusion.planning.tokens import Load
+from fusion.recipe import Recipe
+from fusion.stages.generate import GenerateConfig
+from fusion.step import Step, topological
+from fusion.train.config import TrainingConfig
+
+
+def generations(recipe: Recipe, assumed: Assumptions, done: Collection[str] = ()) -> list[Generation]:
+    """What each source's engine has to answer, all its steps together; models of unknown shape are left out.
+
+    Args:
+        done: fingerprints of steps that are not to be done.
+    """
+    maker = _Generations(recipe, assumed)
+    found: dict[str, Generation] = {}
+    for step in topological(recipe.targets):
+        job = None if step.fingerprint in done else maker.generation(step)
+        if job is None:
+            continue
+        if job.name in found:
+            both, more = found[job.name].load, job.load
+            load = Load(both.rows + more.rows, both.read + more.read, both.written + more.written)
+            found[job.name] = replace(found[job.name], load=load)
+        else:
+            found[job.name] = job
+    return list(found.values())
+
+
+def placed(recipe: Recipe, assumed: Assumptions, done: Collection[str] = ()) -> PlacementPlan:
+    """The best placement of the sources on `cluster.capacity.gpus`.
+
+    Raises:
+        ConfigError: a source does not fit; says the smallest cluster on which all do.
+    """
+    return place(generations(recipe, assumed, done), recipe.config.cluster.capacity.gpus, assumed)
+
+
+def demand_room(recipe: Recipe, done: Collection[str] = ()) -> None:
+    """Refuse a run of which a step cannot fit on its GPUs, before anything is started. Nothing is asked without GPUs.
+
+    Raises:
+        ConfigError: naming each step that does not fit, with the smallest size that does.
+    """
+    config = recipe.config
+    gpus = config.cluster.capacity.gpus
+    if not gpus:
+        return
+    placed(recipe, config.planning, done)
+    forecasts = [one for one in forecast(recipe, config.planning) if one.fingerprint not in done]
+    wrong = [f"{one.name}: {one.note}" for one in forecasts if not one.fits]
+    wrong += [line for step in recipe.targets if step.fingerprint not in done and (line := _too_many(step, gpus))]
+    if wrong:
+        raise ConfigError("\n  ".join(["this does not fit on its GPUs:", *wrong, *_smallest(recipe)]))
+
+
+def _too_many(step: Step, gpus: int) -> str:
+    wanted = step.placement.replicas * step.placement.gpus
+    if wanted <= gpus:
+        return ""
+    return (
+        f"{step.name}: {step.placement.replicas} workers of {step.placement.gpus} GPUs are {wanted}, and "
+        f"cluster.capacity.gpus is {gpus}; set cluster.pools.{step.kind}.replicas={gpus // step.placement.gpus or 1}"
+    )
+
+
+def _smallest(recipe: Recipe) -> list[str]:
+    """The least number of training processes of each phase that does not fit as it is."""
+    config, lines = recipe.config, []
+    if config.target is None or config.target.model.shape is None:
+        return []
+    train: TrainingConfig
+    for phase, train, roles in (("sft", config.train.sft, 1), ("preference", config.train.preference, 2)):
+        for stage in (train.execution.zero_stage, 3):
+            changed = replace(train, execution=replace(train.execution, zero_stage=stage))
+            workers = smallest_training(config.target.model.shape, changed, roles, config.planning)
+            if workers is not None:
+                lines.append(f"training ({phase}) with zero_stage {stage} fits on {workers} GPUs or more")
+                break
+    return lines
+
+
+class _Generations(Forecaster):
+    def generation(self, step: Step) -> Generation | None:
+        """The work of one step of a source on GPUs; None: it is something else, or its size is not known."""
+        config = step.config
+        if not isinstance(config, GenerateConfig) or config.model is None or not step.placement.gpus:
+            return None
+        shape = self._shape(config.model)
+        if shape is None or config.source not in self._config.sources:
+            return None
+        load = tokens.responses_load(self._domains(step.inputs["prompts"]), config.sampling)
+        speed = self._assumed.tokens_per_s.get(config.source)
+        return Generation(config.source, shape, self._serving(step, config, shape), load, step.placement, speed)
