@@ -51,6 +51,24 @@ class RayConfig:
                 raise ConfigError(f"cluster.ray.{name} must be at least {low}, got {getattr(self, name)}")
 
 
+@dataclass(kw_only=True)
+class Price:
+    """What the machines cost while they run; for forecasts. 0: not known."""
+
+    usd_per_gpu_hour: float = 0.0
+    """A GPU with its share of the node."""
+    usd_per_hour: float = 0.0
+    """What runs from the first moment to the last: the head."""
+
+    def __post_init__(self) -> None:
+        for name in ("usd_per_gpu_hour", "usd_per_hour"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"cluster.price.{name} must be at least 0, got {getattr(self, name)}")
+
+    def usd(self, gpu_hours: float, hours: float) -> float:
+        return gpu_hours * self.usd_per_gpu_hour + hours * self.usd_per_hour
+
+
 class RuntimeKind(Choice):
     """Where workers live."""
 
@@ -65,6 +83,7 @@ class ClusterConfig:
     runtime: RuntimeKind = RuntimeKind.RAY
     ray: RayConfig = field(default_factory=RayConfig)
     capacity: Capacity = field(default_factory=Capacity)
+    price: Price = field(default_factory=Price)
     pools: dict[str, Placement] = field(default_factory=dict)
     """Placement by name of a model or reward (`gemma3_270m`), or by kind of step (responses, rewards, verifiers,
     logprobs, checkpoint); the name wins."""

@@ -11,6 +11,11 @@ from rich.text import Text
 from fusion.planning.placement import PlacementPlan
 from fusion.step import Placement
 
+TO_TAKE_IT = (
+    "This is the estimate's best; the pools are set otherwise. To take it, put this into DIR/cluster/mine.yaml below "
+    "`defaults: [one_gpu_node, _self_]` (or what you have now), and type --config-dir DIR cluster=mine:"
+)
+
 
 def placement_table(plan: PlacementPlan, configured: Callable[[str], Placement]) -> Table:
     """When each source runs, on how many GPUs, and why.
@@ -40,19 +45,19 @@ def placement_table(plan: PlacementPlan, configured: Callable[[str], Placement])
         )
     lines = [f"{plan.reason}. GPUs idle or loading: {plan.idle_frac:.0%}."]
     changes = [
-        _override(slot.name, slot.settings, configured(slot.name))
+        _entry(slot.name, slot.settings, configured(slot.name))
         for slot in plan.slots
         if any(getattr(configured(slot.name), key) != value for key, value in slot.settings.items())
     ]
     if changes:
-        lines += ["This is the estimate's best; the pools are set otherwise. To take it:", *changes]
+        lines += [TO_TAKE_IT, "pools:", *changes]
     table.caption = Text("\n".join(lines))
     return table
 
 
-def _override(name: str, settings: Mapping[str, int], now: Placement) -> str:
-    """`'++cluster.pools.qwen25_72b={cpus: 8, gpus: 4, replicas: 2}'`: the placement as it is set, with new values."""
+def _entry(name: str, settings: Mapping[str, int], now: Placement) -> str:
+    """`  qwen25_72b: {cpus: 8, gpus: 4, replicas: 2}`: the placement as it is set, with new values."""
     neutral = Placement()
     values = {field.name: getattr(now, field.name) for field in dataclasses.fields(Placement)} | dict(settings)
     told = [f"{key}: {value:g}" for key, value in sorted(values.items()) if value != getattr(neutral, key)]
-    return f"'++cluster.pools.{name}={{{', '.join(told)}}}'"
+    return f"  {name}: {{{', '.join(told)}}}"

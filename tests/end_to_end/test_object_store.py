@@ -102,6 +102,6 @@ def test_links_are_urls_and_the_second_run_does_nothing(first: object, workspace
 def test_two_processes_train_over_the_store(first: object, workspace: Path) -> None:
     """Shards of two processes, over two calls; both of this machine, since there is one."""
     done = fusion(
-        workspace, STORE, *SAVE, "name=two", "+cluster.pools.checkpoint.replicas=2", "train.sft.learning_rate=1.0e-4"
+        workspace, STORE, *SAVE, "name=two", "cluster.pools.checkpoint.replicas=2", "train.sft.learning_rate=1.0e-4"
     )
     assert done.returncode == 0, done.stdout + done.stderr + (workspace / "runs/two/log.txt").read_text()[-3000:]
