@@ -160,7 +160,7 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.planning.forecast import forecast
     from fusion.planning.generations import demand_room, placed
     from fusion.planning.placement_table import placement_table
-    from fusion.planning.table import forecast_table
+    from fusion.planning.table import forecast_table, money_line
     from fusion.revisions import PLAN_WAIT_S, notes, pin
 
     _settle(tree)
@@ -173,7 +173,9 @@ def plan_config(tree: DictConfig) -> int:
     console.print(plan_table(planned))
     if config.cluster.capacity.gpus:
         done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
-        console.print(forecast_table(forecast(recipe, config.planning), done))
+        forecasts = forecast(recipe, config.planning)
+        console.print(forecast_table(forecasts, done))
+        console.print(money_line(forecasts, config.cluster, done))
         sources = placed(recipe, config.planning, done)
         if sources.slots:
             console.print(placement_table(sources, lambda name: config.cluster.placement("responses", name)))
@@ -217,8 +219,10 @@ def run_config(tree: DictConfig) -> int:
 def _settle(tree: DictConfig) -> None:
     from pathlib import Path
 
+    from fusion.secrets import refuse_secrets
     from fusion.submission.inside import is_job, settle
 
+    refuse_secrets(tree)
     if is_job(os.environ):
         settle(tree, os.environ, Path.cwd())
 

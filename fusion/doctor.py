@@ -1,4 +1,4 @@
-"""`fusion doctor`: what of this machine is fit for a run, and what to type where it is not."""
+"""`fusion doctor`: what of this machine and its cluster is fit for a run, and what to type where it is not."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from fusion.doctor_cluster import CLUSTER_CHECKS
+from fusion.finding import Finding
 from fusion.provenance import versions
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 looked at, not written
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. `remedy` is what to type; empty where nothing is wrong."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 def examine(arguments: Sequence[str]) -> int:
@@ -101,13 +92,6 @@ def _loopback() -> Finding:
     return Finding("loopback", True, "ports can be opened")
 
 
-def _ray_auth() -> Finding:
-    mode = os.environ.get("RAY_AUTH_MODE", "token")
-    ok = mode != "disabled"
-    found = "token authentication on" if ok else "RAY_AUTH_MODE=disabled: whoever reaches the head runs code"
-    return Finding("ray auth", ok, found, "" if ok else "unset RAY_AUTH_MODE")
-
-
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
     _packages,
@@ -117,5 +101,5 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _disk,
     _shared_memory,
     _loopback,
-    _ray_auth,
+    *CLUSTER_CHECKS,
 )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from fusion.cluster_config import ClusterConfig
 from fusion.planning.forecast import StepForecast
 from fusion.report.number_text import count
 
@@ -46,6 +47,20 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
     downloads = sum(step.download_gib for step in left)
     table.caption = f"Estimates. Models to fetch: {short(downloads) or 0} GiB." if downloads else "Estimates."
     return table
+
+
+def money_line(steps: Sequence[StepForecast], cluster: ClusterConfig, done: Collection[str] = ()) -> str:
+    """`About 2,330 USD: 336 GPU-hours at 6.88 (cluster.price), and the head for 42 hours at least.`"""
+    price = cluster.price
+    gpu_hours = sum(step.gpu_hours or 0 for step in steps if step.fingerprint not in done)
+    hours = gpu_hours / max(1, cluster.capacity.gpus)
+    if not price.usd_per_gpu_hour:
+        return "No money is forecast: set cluster.price.usd_per_gpu_hour to what a GPU costs you."
+    total = price.usd(gpu_hours, hours)
+    return (
+        f"About {count(round(total))} USD: {short(gpu_hours)} GPU-hours at {price.usd_per_gpu_hour:g} (cluster.price), "
+        f"and the head for {short(hours)} hours at least."
+    )
 
 
 def short(value: float) -> str:
