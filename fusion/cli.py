@@ -157,13 +157,11 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.console import plan_table, wide_console
     from fusion.pipeline import build
     from fusion.plan import Status, plan
-    from fusion.planning.forecast import forecast
-    from fusion.planning.generations import demand_room, placed
-    from fusion.planning.placement_table import placement_table
-    from fusion.planning.table import forecast_table, money_line
+    from fusion.planning.outlook import outlook
     from fusion.revisions import PLAN_WAIT_S, notes, pin
+    from fusion.submission.inside import settled
 
-    _settle(tree)
+    settled(tree, os.environ)
     console = wide_console()
     for note in notes(pin(tree, PLAN_WAIT_S)):
         console.print(note, soft_wrap=True)
@@ -173,13 +171,7 @@ def plan_config(tree: DictConfig) -> int:
     console.print(plan_table(planned))
     if config.cluster.capacity.gpus:
         done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
-        forecasts = forecast(recipe, config.planning)
-        console.print(forecast_table(forecasts, done))
-        console.print(money_line(forecasts, config.cluster, done))
-        sources = placed(recipe, config.planning, done)
-        if sources.slots:
-            console.print(placement_table(sources, lambda name: config.cluster.placement("responses", name)))
-        demand_room(recipe, done)
+        outlook(recipe, done, console)
     return 0
 
 
@@ -197,8 +189,9 @@ def run_config(tree: DictConfig) -> int:
     from fusion.results import conclude
     from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
+    from fusion.submission.inside import settled
 
-    _settle(tree)
+    settled(tree, os.environ)
     demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
     recipe = build(config)
@@ -214,17 +207,6 @@ def run_config(tree: DictConfig) -> int:
         terminal.close()
     conclude(recipe, outcome, folder, terminal.console)
     return 0
-
-
-def _settle(tree: DictConfig) -> None:
-    from pathlib import Path
-
-    from fusion.secrets import refuse_secrets
-    from fusion.submission.inside import is_job, settle
-
-    refuse_secrets(tree)
-    if is_job(os.environ):
-        settle(tree, os.environ, Path.cwd())
 
 
 def _runtime(cluster: ClusterConfig) -> Runtime:
@@ -265,25 +247,9 @@ def _submit(arguments: list[str]) -> int:
 
 def _job(arguments: list[str]) -> int:
     """`fusion job DIGEST ...`: what `fusion submit` has the cluster do."""
-    from pathlib import Path
+    from fusion.submission.inside import carry_out, checked
 
-    from fusion.submission.upload import verify
-
-    if not arguments:
-        raise ConfigError("`fusion job` is what `fusion submit` has a cluster do; type fusion submit experiment=NAME")
-    verify(Path.cwd(), arguments[0])
-    return _composed(arguments[1:], job_config)
-
-
-def job_config(tree: DictConfig) -> int:
-    """Run a recipe, and print what goes back to who submitted it."""
-    from pathlib import Path
-
-    from fusion.submission.inside import told_files
-
-    code = run_config(tree)
-    print("\n".join(told_files(Path(tree.runs) / tree.name)))
-    return code
+    return _composed(checked(arguments), lambda tree: carry_out(tree, run_config))
 
 
 # -- looking at what was made ------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fusion.errors import ConfigError
 from fusion.location import is_local, local_path
+from fusion.secrets import refuse_secrets
 from fusion.submission.brought import encoded
+from fusion.submission.upload import verify
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a job."""
@@ -20,8 +23,34 @@ DEFAULT_HOME = "~/fusion"
 BROUGHT = ("result.json", "config.yaml")
 
 
-def is_job(environment: Mapping[str, str]) -> bool:
-    return IN_JOB in environment
+def settled(tree: DictConfig, environment: Mapping[str, str]) -> None:
+    """Make a composed config fit where it runs, in place; first of all refuse one that holds a secret.
+
+    Raises:
+        ConfigError: naming the key that holds it.
+    """
+    refuse_secrets(tree)
+    if IN_JOB in environment:
+        settle(tree, environment, Path.cwd())
+
+
+def checked(arguments: list[str]) -> list[str]:
+    """The overrides of `fusion job DIGEST OVERRIDES`, once the files that were sent are known to have arrived.
+
+    Raises:
+        ConfigError: they have not, or there is no digest.
+    """
+    if not arguments:
+        raise ConfigError("`fusion job` is what `fusion submit` has a cluster do; type fusion submit experiment=NAME")
+    verify(Path.cwd(), arguments[0])
+    return arguments[1:]
+
+
+def carry_out(tree: DictConfig, run: Callable[[DictConfig], int]) -> int:
+    """Do a run, and print what goes back to who submitted it."""
+    code = run(tree)
+    print("\n".join(told_files(Path(tree.runs) / tree.name)))
+    return code
 
 
 def settle(tree: DictConfig, environment: Mapping[str, str], here: Path) -> None:
