@@ -21,29 +21,6 @@ if TYPE_CHECKING:
     from fusion.cluster_config import ClusterConfig
     from fusion.runtime import Runtime
 
-HELP = """\
-fusion: several strong, different language models into one compact model
-
-  fusion run experiment=NAME [key=value ...]    do it; the same command again resumes, and does nothing when done
-  fusion plan experiment=NAME [key=value ...]   what a run would do, step by step, before anything is spent
-  fusion show RUN [TABLE] [--source S] [--domain D] [--where 'margin>0.05' ...] [--sort COLUMN]
-                                                rows of a finished run: sft, pairs, prompts, responses, drops, ...
-  fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why
-  fusion ablate RUN                             what would be lost without each source, from the stored answers
-  fusion push RUN --to FOLDER|hf://datasets/OWNER/NAME
-                                                publish its data sets with a card: config, counts, licences, conflicts
-  fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
-  fusion merge CONFIG.yml OUT_DIR               merge checkpoints of one architecture, as mergekit's YAML says
-  fusion report RUN                             write runs/RUN/report.html again
-  fusion align A B --text FILE [--html OUT]     how the tokens of two tokenizers meet on a text
-  fusion submit experiment=NAME [key=value ...] do it on a Ray cluster; `fusion submit --help` says how
-  fusion doctor                                 check this machine and say what to type
-
-`run` and `plan` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR` adds a
-folder of own yaml files, `fusion run --help` lists groups and options, `eval "$(fusion -sc install=bash)"` completes.
-Exit codes: 0 done, 1 a step failed, 2 refused before starting, 130 interrupted (resumable).
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `fusion` script."""
@@ -53,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
+        from fusion.usage import HELP
+
         print(HELP, end="")
         return 0
     if arguments[0] in ("-sc", "--shell-completion"):
@@ -233,7 +212,7 @@ def _ray_on_this_machine(num_cpus: int) -> Runtime:
     return RayRuntime(RayConfig(address="auto" if os.environ.get("RAY_ADDRESS") else None, num_cpus=num_cpus))
 
 
-# -- jobs of a cluster ---------------------------------------------------------------------------------------------------
+# -- jobs of a cluster -------------------------------------------------------------------------------------------------
 
 
 # -- jobs of a cluster -------------------------------------------------------------------------------------------------
