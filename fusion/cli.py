@@ -89,6 +89,12 @@ def _plan(arguments: list[str]) -> int:
     return _composed(arguments, plan_config)
 
 
+def _eval(arguments: list[str]) -> int:
+    """A run of the recipe `benchmarks`; `fusion plan experiment=eval ...` plans it."""
+    chosen = any(argument.startswith("experiment=") for argument in arguments)
+    return _composed(arguments if chosen else ["experiment=eval", *arguments], run_config)
+
+
 def _composed(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
     """Compose the config and call `body`; Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main."""
     config_dir = None
@@ -287,6 +293,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "submit": _submit,
     "job": _job,
+    "eval": _eval,
     "show": _show,
     "explain": _explain,
     "ablate": _ablate,

@@ -22,7 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fusion import registry
 from fusion.cluster_config import ClusterConfig
 from fusion.errors import ConfigError
+from fusion.evaluation.benchmark import Benchmark
 from fusion.evaluation.gate import GateConfig
+from fusion.evaluation.subjects import as_sources, resolve_all
 from fusion.explicit.config import ExplicitConfig
 from fusion.generators.base import Generator, Sampling
 from fusion.location import is_local, local_path
@@ -115,6 +117,8 @@ class Config:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     target: TargetConfig | None = None
     """null: nothing is trained."""
+    models: list[str] = field(default_factory=list)
+    """Evaluated beside target and sources: folders, `hf://org/name@commit`; named after the last part of their path."""
     prompts: Prompts | None = None
     """null: nothing is trained, nor are data sets made."""
     generator: Generator = MISSING
@@ -132,6 +136,14 @@ class Config:
     explicit: ExplicitConfig = field(default_factory=ExplicitConfig)
     """Explicit fusion (recipes fusellm and fusechat)."""
     evaluation: EvaluationConfig | None = None
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+    """What `recipe: benchmarks` measures."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """What benchmarks must show before a model may be promoted."""
+    limit: int = 0
+    """Items of each benchmark, taken evenly from its groups; 0: what its yaml says."""
+    data: str = ""
+    """Folder of copies of benchmark data sets, searched by file name; empty: they come from the hub."""
     trust: TrustConfig = field(default_factory=TrustConfig)
     """What a reward model must show before it scores."""
     planning: Assumptions = field(default_factory=Assumptions)
@@ -210,7 +222,9 @@ def check(config: Config) -> None:
     _name_prompts(config)
     if config.replay is not None:
         _take_in(config.replay, config)
-    if not config.sources:
+    resolve_all(config.benchmarks, config.limit)
+    config.sources |= {n: SourceConfig(model=m) for n, m in as_sources(config.models, [*config.sources]).items()}
+    if not config.sources and not config.benchmarks:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
     for name, source in config.sources.items():
         _check_source(name, source)

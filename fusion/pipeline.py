@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fusion.benchmark_recipe import BenchmarkRecipe
 from fusion.config import Config
 from fusion.errors import ConfigError
 from fusion.explicit_recipe import ExplicitRecipe
@@ -125,6 +126,23 @@ def fuseo1(config: Config) -> Recipe:
     return recipe
 
 
+def benchmarks(config: Config) -> Recipe:
+    """Models on benchmarks: they answer (or have answered) the items, scorers judge, one table holds the scores.
+
+    Who is measured: the target as `base`, every source, `models`, and whoever wrote a benchmark's `outputs`.
+    """
+    recipe = BenchmarkRecipe(config)
+    verdicts = {}
+    for name in config.benchmarks:
+        items = recipe.items(name)
+        for model, first in recipe.answers(name, items).items():
+            for turn, (prompts, answers) in recipe.turns(name, model, items, first).items():
+                judged = recipe.judge(f"{name}-{model}{turn}", prompts, answers, [name], recipe.gang(name, model))
+                verdicts[name, model, turn] = prompts, answers, judged[name]
+    recipe.scores(verdicts)
+    return recipe
+
+
 def data_sets(recipe: Recipe, prompts: Step) -> tuple[Step, Step]:
     """Answers, rewards, and what the selection rule makes of them: SFT rows and preference pairs."""
     responses, rewards, _ = answers(recipe, prompts)
@@ -223,6 +241,7 @@ RECIPES = {
     "fuseo1": fuseo1,
     "fusellm": fusellm,
     "fusechat": fusechat,
+    "benchmarks": benchmarks,
 }
 
 

@@ -164,12 +164,13 @@ class Recipe:
         """Rewards of one model's responses, streamed while they are generated. Steps of one gang share the stream.
 
         Args:
+            rewards: names of rewards, or of benchmarks for their scorers.
             gates: reward -> the step that it waits for (`trust`).
         """
         inputs = {"prompts": prompts, "responses": responses}
         made = {}
         for name in rewards:
-            reward = self.config.rewards[name]
+            reward = self.config.rewards.get(name) or self.config.benchmarks[name].reward
             more = _More(
                 row_local=True,
                 by_content=PROMPTS_BY_CONTENT,

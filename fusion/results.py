@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
+from fusion import benchmark_results
 from fusion.artifact import Artifact
 from fusion.evaluation.outcome import result_entries
 from fusion.location import put
@@ -34,7 +35,12 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     report = _write_report(run)
     for note in _selection_notes(recipe, outcome):
         console.print(f"[yellow]note  [/] {note}", soft_wrap=True, highlight=False)
-    if evaluation:
+    if benchmark_results.SCORES in recipe.steps:
+        board = benchmark_results.board_of(recipe, outcome)
+        benchmark_results.show(board, console)
+        for path in benchmark_results.write_tables(board, folder):
+            console.print(f"table   {path}")
+    elif evaluation:
         if "choice" in evaluation:
             console.print(f"of the last checkpoints {evaluation['choice']}")
         scores, differences = _evaluation_tables(recipe, outcome)
@@ -88,6 +94,8 @@ def _write_report(run: RunFolder) -> Path:
 def _evaluation(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
     """`evaluation` (model -> domain -> score), `gain`, `gate` and, of several checkpoints, `choice` of result.json;
     empty where nothing was evaluated."""
+    if benchmark_results.SCORES in recipe.steps:
+        return benchmark_results.result_entries(recipe, outcome)
     if "evaluation/scores" not in recipe.steps:
         return {}
     scores, differences = _evaluation_tables(recipe, outcome)

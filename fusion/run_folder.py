@@ -19,6 +19,7 @@ from pathlib import Path
 from fusion import location
 from fusion.artifact import Artifact, open_artifact, write_json
 from fusion.errors import ArtifactError, ConfigError
+from fusion.evaluation.table import BENCHMARK
 from fusion.explicit.tables import FUSED_TARGET, LINK_COUNT, TEXT_LOSS, TOKEN_DISTRIBUTION
 from fusion.plan import Planned
 from fusion.provenance import versions
@@ -47,6 +48,7 @@ TABLES: dict[str, Table] = {
     "link_counts": LINK_COUNT,
     "targets": FUSED_TARGET,
     "text_losses": TEXT_LOSS,
+    "benchmark": BENCHMARK,
 }
 """Step kind -> the table it makes; every other kind makes a folder of files."""
 
@@ -154,7 +156,7 @@ def _link_all(path: Path, artifacts: Mapping[str, Artifact | TreeArtifact]) -> N
         if isinstance(artifact, TreeArtifact):
             _link(path / "models" / label, location.join(artifact.path, "files"))
             continue
-        is_evaluation = label.startswith("evaluation") or kind in ("evaluation", "comparison")
+        is_evaluation = label.startswith("evaluation") or kind in ("evaluation", "comparison", "benchmark")
         base = path / "data" / "evaluation" if is_evaluation and kind != "prompts" else path / "data"
         if artifact.manifest["parts"]:
             _link(base / kind / label, location.join(artifact.path, "parts"))

@@ -7,6 +7,8 @@ fusion: several strong, different language models into one compact model
 
   fusion run experiment=NAME [key=value ...]    do it; the same command again resumes, and does nothing when done
   fusion plan experiment=NAME [key=value ...]   what a run would do, step by step, before anything is spent
+  fusion eval benchmark=[gsm8k,ifeval] target=NAME [models=[FOLDER,...]] [key=value ...]
+                                                scores of models, endpoints or stored answers, with intervals
   fusion show RUN [TABLE] [--source S] [--domain D] [--where 'margin>0.05' ...] [--sort COLUMN]
                                                 rows of a finished run: sft, pairs, prompts, responses, drops, ...
   fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why

@@ -5,7 +5,7 @@ It reads the comparison table and nothing else, so another gate never repeats an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -23,6 +23,8 @@ class GateConfig:
     """The gain, mean over domains, must be above this."""
     max_regression: float = 0.0
     """A domain may lose this much, even when the loss is certain."""
+    max_regression_of: dict[str, float] = field(default_factory=dict)
+    """The same of single domains or benchmarks, in place of `max_regression`: `{amc23: 0.1}`."""
     needs_interval: bool = True
     """The whole 95% interval of the gain must be above `min_gain`, and only a loss whose interval excludes zero counts.
     False: point estimates decide (for evaluations too small to say more)."""
@@ -30,10 +32,10 @@ class GateConfig:
     def __post_init__(self) -> None:
         if not -1.0 <= self.min_gain < 1.0:
             raise ConfigError(f"evaluation.gate.min_gain must be in [-1, 1), got {self.min_gain}; scores are in [0, 1]")
-        if not 0.0 <= self.max_regression <= 1.0:
-            raise ConfigError(
-                f"evaluation.gate.max_regression must be in [0, 1], got {self.max_regression}; 0.05 allows 5 points"
-            )
+        for name, allowed in {"": self.max_regression, **self.max_regression_of}.items():
+            if not 0.0 <= allowed <= 1.0:
+                key = f"max_regression_of.{name}" if name else "max_regression"
+                raise ConfigError(f"evaluation.gate.{key} must be in [0, 1], got {allowed}; 0.05 allows 5 points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def decide(gate: GateConfig, comparison: pa.Table, model: str = "final") -> Deci
     """Weigh the COMPARISON rows of `model` minus `gate.against`.
 
     Raises:
-        ConfigError: the two were not compared.
+        ConfigError: the two were not compared, or a named domain was not.
     """
     rows = {r["domain"]: r for r in comparison.to_pylist() if (r["model"], r["against"]) == (model, gate.against)}
     if OVERALL not in rows:
@@ -57,7 +59,11 @@ def decide(gate: GateConfig, comparison: pa.Table, model: str = "final") -> Deci
             f"evaluation.gate.against is {gate.against!r}, but {model} was not compared with it; have: {compared}"
         )
     gained, reason = _gain(gate, rows.pop(OVERALL))
-    lost = [_words(domain, row) for domain, row in rows.items() if _is_lost(gate, row)]
+    if unknown := sorted(set(gate.max_regression_of) - set(rows)):
+        raise ConfigError(
+            f"gate.max_regression_of names {unknown[0]!r}, which was not compared; there are {', '.join(sorted(rows))}"
+        )
+    lost = [_words(domain, row) for domain, row in rows.items() if _is_lost(gate, domain, row)]
     kept = [] if lost else [f"none of {len(rows)} domains is lost"]
     return Decision(gained and not lost, (reason, *lost, *kept))
 
@@ -70,9 +76,9 @@ def _gain(gate: GateConfig, row: dict[str, float]) -> tuple[bool, str]:
     return gained, f"{_words(OVERALL, row)}, {verdict} {gate.min_gain:.2f}"
 
 
-def _is_lost(gate: GateConfig, row: dict[str, float]) -> bool:
+def _is_lost(gate: GateConfig, domain: str, row: dict[str, float]) -> bool:
     certain = row["high"] < 0.0 or not gate.needs_interval
-    return certain and row["difference"] < -gate.max_regression
+    return certain and row["difference"] < -gate.max_regression_of.get(domain, gate.max_regression)
 
 
 def _words(domain: str, row: dict[str, float]) -> str:

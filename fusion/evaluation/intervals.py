@@ -81,13 +81,22 @@ def mean_over_domains(domains: Sequence[Scores], *, low: float, high: float) -> 
         domains: one array of scores a domain, each with at least one prompt.
         low, high: the range a mean can take ([0, 1] for scores, [-1, 1] for differences).
     """
-    rng = np.random.default_rng(_seed(domains))
+    rng = np.random.default_rng(seed_of(domains))
     means_R = np.zeros(RESAMPLES)
     for scores_N in domains:
         means_R += _resampled_means(scores_N, rng)
     value = float(np.mean([scores_N.mean() for scores_N in domains]))
     bounds = np.quantile(means_R / len(domains), [0.025, 0.975])
     return Interval(value, max(low, min(value, float(bounds[0]))), min(high, max(value, float(bounds[1]))))
+
+
+def seed_of(domains: Sequence[Scores]) -> int:
+    """Seed of a bootstrap, made from what is resampled: the same data has the same interval."""
+    digest = hashlib.sha256()
+    for scores_N in domains:
+        digest.update(len(scores_N).to_bytes(8, "big"))
+        digest.update(np.ascontiguousarray(scores_N, dtype="<f8").tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -127,11 +136,3 @@ def _resampled_means(scores_N: Scores, rng: np.random.Generator) -> Scores:
     means_R = draws @ values / num_prompts
     stretch = math.sqrt(num_prompts / max(1, num_prompts - 1))
     return np.asarray(scores_N.mean() + (means_R - scores_N.mean()) * stretch)
-
-
-def _seed(domains: Sequence[Scores]) -> int:
-    digest = hashlib.sha256()
-    for scores_N in domains:
-        digest.update(len(scores_N).to_bytes(8, "big"))
-        digest.update(np.ascontiguousarray(scores_N, dtype="<f8").tobytes())
-    return int.from_bytes(digest.digest()[:8], "big")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +33,8 @@ class Sampling:
     """Samples per prompt (METHODS: 5 for instructions)."""
     num_samples_by_domain: dict[str, int] = field(default_factory=dict)
     """Domains with a number of their own (FuseChat-3.0: 8 for code); 0: prompts of this domain are not asked."""
+    temperature_by_domain: dict[str, float] = field(default_factory=dict, metadata={"absent_when": {}})
+    """Domains with a temperature of their own (MT-Bench: 0.7 for writing)."""
 
     def __post_init__(self) -> None:
         limits = {
@@ -42,6 +44,7 @@ class Sampling:
             "repetition_penalty": (self.repetition_penalty > 0, "above 0 (1 is none)"),
             "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "num_samples": (self.num_samples >= 1, "at least 1"),
+            "temperature_by_domain": (all(t >= 0 for t in self.temperature_by_domain.values()), "at least 0 each"),
             "num_samples_by_domain": (all(n >= 0 for n in self.num_samples_by_domain.values()), "at least 0 each"),
         }
         for name, (is_ok, wanted) in limits.items():
@@ -53,6 +56,12 @@ class Sampling:
 
     def num_samples_of(self, domain: str) -> int:
         return self.num_samples_by_domain.get(domain, self.num_samples)
+
+    def of(self, domain: str) -> Sampling:
+        """As prompts of `domain` are sampled."""
+        if domain not in self.temperature_by_domain:
+            return self
+        return replace(self, temperature=self.temperature_by_domain[domain])
 
 
 @dataclass(frozen=True, slots=True)

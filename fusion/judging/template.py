@@ -30,14 +30,15 @@ def read_template(path: str, name: str, answers: tuple[str, ...]) -> str:
     """The text of a template, seen to render and to show what is to be judged.
 
     Args:
-        path: the file; empty: the one of this package.
+        path: the file, or the name of one of this package without its ending; empty: the one called `name`.
         name: `pointwise` or `pairwise`.
         answers: names of the variables that hold answers.
 
     Raises:
         ConfigError: there is no such file, it does not render, or leaves something out.
     """
-    file = Path(path).expanduser() if path else OWN / f"{name}.jinja"
+    is_own = not path or (path.isidentifier() and (OWN / f"{path}.jinja").is_file())
+    file = OWN / f"{path or name}.jinja" if is_own else Path(path).expanduser()
     if not file.is_file():
         raise ConfigError(f"judge template {file} is not there (from {Path.cwd()}); set rewards.judge.template")
     text = file.read_text("utf-8")

@@ -29,6 +29,8 @@ MEANING: dict[Reason, str] = {
     Reason.TIE: "the best and the worst answer have the same reward or the same text",
     Reason.OTHER_PHASE: "it trains in the other phase; a prompt trains in one only",
     Reason.TRUNCATED: "every answer was cut off by the token limit",
+    Reason.NOT_SPELLED: "the pieces of a tokenizer do not spell it",
+    Reason.NO_DISTRIBUTION: "a model has no token distributions of it",
     Reason.NOT_FINITE: "a model gave no finite log-probability for it",
     Reason.OVER_LENGTH: "it is longer than training takes",
     Reason.DIFFERENCE_LOST: "after cutting to length, the chosen and the rejected answer no longer differ",

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from fusion.errors import FusionError
-from fusion.report import accounts, distributions, examples, ingredients, sources
+from fusion.report import accounts, benchmarks, distributions, examples, ingredients, sources
 from fusion.report.cleanliness import cleanliness
 from fusion.report.contribution import contribution
 from fusion.report.headline import headline
@@ -30,13 +30,15 @@ from fusion.selecting import Selecting
 
 def build(record: RunRecord) -> str:
     """The whole page. A section appears when its data is there; a run that only replayed answers has no curves."""
-    palette = Palette(sorted({*record.sources, *record.responses}))
+    measured = benchmarks.models(record.result)
+    palette = Palette(measured or sorted({*record.sources, *record.responses}))
     samples = load(record, verdicts(record))
     page = environment(autoescape=True).get_template("report.html.jinja")
     return page.render(
         style=Markup(_read("report.css")),  # noqa: S704 our own file
         head=headline(record, palette),
         results=results(record, palette),
+        benchmarks=benchmarks.benchmarks(record, palette),
         funnel=accounts.funnel(record),
         quality=sources.quality(samples, record.target),
         shares=sources.shares(record, palette),

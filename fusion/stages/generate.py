@@ -226,7 +226,7 @@ class GenerateSession:
         return Request(
             request_id=str(next(self._numbers)),
             prompt_token_ids=tuple(ids),
-            sampling=task.sampling,
+            sampling=task.sampling.of(domain),
             sample_indices=indices,
             seeds=tuple(sample_seed(task.run_seed, prompt, task.source, i) for i in indices),
             stop=self._renderer.stop_strings,

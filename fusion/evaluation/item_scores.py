@@ -1,0 +1,122 @@
+"""From verdicts to one number an item: what benchmarks, their intervals and their comparisons are made of.
+
+An item counts once something was answered to it, or was to be: a row or a drop among the model's responses. What could
+not be decided counts as the least score there is, and is counted; so does an answer that no answer could be read from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from fusion.evaluation.benchmark import Benchmark, Metric
+from fusion.evaluation.style import Style, style
+from fusion.schema import Outcome
+
+UNPARSED = ("no answer found", "no program", "the reply holds no program", "no code")
+"""How verifiers begin the detail of a reply that states no answer."""
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """One model on one benchmark. All maps have the same prompt ids, sorted."""
+
+    scores: Mapping[str, float]
+    """Mean over the item's samples, on the benchmark's own scale."""
+    weights: Mapping[str, float]
+    """1, or the number of parts."""
+    groups: Mapping[str, str]
+    styles: Mapping[str, Style] = field(default_factory=dict)
+    """Of the item's first answer."""
+    num_samples: int = 0
+    undecided: int = 0
+    """Samples on which the scorer failed, or that were not answered."""
+    unparsed: int = 0
+    """Samples from which no answer could be read."""
+    truncated: int = 0
+    """Samples that ended at the token limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of one sample; no text: it was asked for and not given."""
+
+    prompt_id: str
+    sample_index: int
+    text: str | None
+    finish_reason: str | None
+
+
+def item_scores(benchmark: Benchmark, prompts: pa.Table, answers: Iterable[Answer], rewards: pa.Table) -> ItemScores:
+    """Scores of one model.
+
+    Args:
+        prompts: PROMPT columns prompt_id, domain and reference.
+        rewards: REWARD columns.
+    """
+    verdicts = {(row["prompt_id"], row["sample_index"]): row for row in rewards.to_pylist()}
+    found: dict[str, list[float]] = {}
+    styles: dict[str, Style] = {}
+    tally = {"undecided": 0, "unparsed": 0, "truncated": 0}
+    for answer in sorted(answers, key=lambda one: (one.prompt_id, one.sample_index)):
+        verdict = verdicts.get((answer.prompt_id, answer.sample_index))
+        score = None if verdict is None else _score(benchmark, verdict)
+        found.setdefault(answer.prompt_id, []).append(benchmark.low if score is None else score)
+        if answer.prompt_id not in styles:
+            styles[answer.prompt_id] = style(answer.text or "")
+        tally["undecided"] += score is None
+        tally["unparsed"] += verdict is not None and (verdict["detail"] or "").startswith(UNPARSED)
+        tally["truncated"] += answer.finish_reason == "length"
+    known = {row["prompt_id"]: row for row in prompts.to_pylist()}
+    return ItemScores(
+        scores={prompt: sum(values) / len(values) for prompt, values in found.items()},
+        weights={prompt: _weight(benchmark, known[prompt]["reference"]) for prompt in found},
+        groups={prompt: known[prompt]["domain"] for prompt in found},
+        styles=styles,
+        num_samples=sum(map(len, found.values())),
+        **tally,
+    )
+
+
+def renamed(scores: ItemScores, names: Mapping[str, str]) -> ItemScores:
+    """The same under other item names."""
+    return replace(
+        scores,
+        scores={names[item]: value for item, value in scores.scores.items()},
+        weights={names[item]: value for item, value in scores.weights.items()},
+        groups={names[item]: value for item, value in scores.groups.items()},
+        styles={names[item]: value for item, value in scores.styles.items()},
+    )
+
+
+def joined(one: ItemScores, other: ItemScores) -> ItemScores:
+    """All items of both, which have different names."""
+    return ItemScores(
+        {**one.scores, **other.scores},
+        {**one.weights, **other.weights},
+        {**one.groups, **other.groups},
+        {**one.styles, **other.styles},
+        one.num_samples + other.num_samples,
+        one.undecided + other.undecided,
+        one.unparsed + other.unparsed,
+        one.truncated + other.truncated,
+    )
+
+
+def _score(benchmark: Benchmark, verdict: Mapping[str, object]) -> float | None:
+    """None: undecided."""
+    outcome, value = verdict["outcome"], verdict["value"]
+    if benchmark.metric is Metric.PASSED:
+        return {Outcome.PASS: 1.0, Outcome.FAIL: 0.0}.get(Outcome(str(outcome)))
+    if outcome in (Outcome.ERROR, Outcome.TIMEOUT) or value is None:
+        return None
+    return float(value)  # type: ignore[arg-type]
+
+
+def _weight(benchmark: Benchmark, reference: str | None) -> float:
+    if benchmark.metric is not Metric.PARTS:
+        return 1.0
+    return float(len(json.loads(reference or "{}").get("instruction_id_list", [None])))

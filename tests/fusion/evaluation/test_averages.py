@@ -1,0 +1,118 @@
+"""Averages, corrections and powers, against numbers written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fusion.config import composed, typed
+from fusion.evaluation.averages import averages, combined, holm
+from fusion.evaluation.benchmark import Benchmark, Metric
+from fusion.evaluation.estimate import compare, detectable, estimate
+from fusion.evaluation.intervals import Interval
+from fusion.evaluation.item_scores import ItemScores
+
+
+def benchmark(**settings: object) -> Benchmark:
+    return Benchmark(title="t", area="math", **settings)
+
+
+def items(*values: float, weights: list[float] | None = None, groups: list[str] | None = None) -> ItemScores:
+    names = [f"i{n}" for n in range(len(values))]
+    return ItemScores(
+        dict(zip(names, values, strict=True)),
+        dict(zip(names, weights or [1.0] * len(names), strict=True)),
+        dict(zip(names, groups or [""] * len(names), strict=True)),
+    )
+
+
+# FuseChat-3.0's table, Llama-3.1-8B-Instruct: 12 percents and two marks; the paper prints 40.5.
+PERCENTS = [28.3, 28.1, 85.9, 50.7, 25.0, 27.6, 50.0, 67.2, 33.8, 69.5, 75.4, 12.3]
+MARKS = [8.4, 4.6]
+
+
+def test_the_average_as_printed_is_the_papers():
+    chosen = {f"p{i}": benchmark(is_judged=i < 2) for i in range(12)}
+    chosen |= {f"m{i}": benchmark(low=1.0, high=10.0, is_judged=True, metric=Metric.VALUE) for i in range(2)}
+    found = {f"p{i}": Interval(value / 100, value / 100, value / 100) for i, value in enumerate(PERCENTS)}
+    found |= {f"m{i}": Interval(value, value, value) for i, value in enumerate(MARKS)}
+    means = averages(chosen, found)
+    assert round(means.as_printed.value, 1) == 40.5
+    # Marks 8.4 and 4.6 are 82.2 and 40.0 on 0-100: (553.8 + 122.2) / 14.
+    assert means.equal_scales.value == pytest.approx((sum(PERCENTS) + 740 / 9 + 40) / 14)
+    assert means.not_judged.value == pytest.approx(sum(PERCENTS[2:]) / 10)
+
+
+def test_a_model_that_lacks_a_benchmark_has_no_average():
+    means = averages({"a": benchmark(), "b": benchmark()}, {"a": Interval(0.5, 0.4, 0.6)})
+    assert (means.as_printed, means.equal_scales, means.not_judged) == (None, None, None)
+
+
+def test_a_second_protocol_does_not_count():
+    means = averages({"a": benchmark(), "b": benchmark(compared=False)}, {"a": Interval(0.5, 0.4, 0.6)})
+    assert means.as_printed.value == pytest.approx(50)
+
+
+def test_intervals_of_a_mean_shrink_with_the_root_of_their_number():
+    one = Interval(0.5, 0.4, 0.7)
+    four = combined([one] * 4)
+    assert (four.low, four.high) == (pytest.approx(0.45), pytest.approx(0.6))
+
+
+def test_holm_multiplies_the_smallest_most_and_never_reverses():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_forty_problems_notice_no_less_than_thirty_points():
+    half = items(*([1.0] * 20 + [0.0] * 20))
+    assert detectable(benchmark(), half) == pytest.approx(2.8016 * (0.5 / 40) ** 0.5, rel=1e-3)
+    assert detectable(benchmark(), half) > 0.3
+
+
+def test_a_perfect_score_still_has_a_least_difference():
+    assert 0.0 < detectable(benchmark(), items(*[1.0] * 40)) < 0.2
+
+
+def test_parts_weigh_items_by_their_number():
+    found = estimate(benchmark(metric=Metric.PARTS), items(1.0, 0.5, 0.0, weights=[1.0, 2.0, 3.0]))
+    assert found.value == pytest.approx(2 / 6)
+    assert found.low <= found.value <= found.high
+
+
+def test_groups_count_alike_whatever_their_size():
+    from fusion.evaluation.benchmark import Average
+
+    found = estimate(benchmark(average=Average.GROUPS), items(1.0, 0.0, 0.0, 0.0, groups=["a", "b", "b", "b"]))
+    assert found.value == pytest.approx(0.5)
+
+
+def test_samples_of_an_item_are_one_observation():
+    """Eight samples of ten items tell as much as ten items when all samples of an item agree."""
+    agreeing = estimate(benchmark(), items(*([1.0] * 5 + [0.0] * 5)))
+    independent = estimate(benchmark(), items(*([0.5] * 9 + [0.625]), 0.375))
+    assert agreeing.high - agreeing.low > 0.5
+    assert independent.high - independent.low < 0.15
+
+
+def test_pairs_are_compared_on_the_items_that_both_have():
+    ours, theirs = items(1.0, 1.0, 0.0), items(0.0, 1.0)
+    gap, gap_N = compare(benchmark(), ours, theirs)
+    assert gap.value == pytest.approx(0.5)
+    assert gap_N.tolist() == [1.0, 0.0]
+    assert np.sign(gap.low) <= 0 < gap.high
+
+
+def test_published_numbers_of_the_suite_are_the_papers():
+    """Means of the table's columns that the suite's yaml files hold, computed from the paper's table by hand."""
+    names = "alpaca_eval2_raw,gsm8k,amc23,mmlu_pro,mmlu,gpqa_diamond,humaneval,mbpp"
+    from tests.shared_data import ROOT
+
+    if not (ROOT / "math").exists():
+        pytest.skip("the data sets are not at hand (set FUSION_DATA)")
+    tree = composed(["experiment=eval", f"benchmark=[{names}]", f"data={ROOT}", "cluster=in_process"])
+    chosen = typed(tree).benchmarks
+    row = [chosen[name].published["llama31_8b/base"] for name in names.split(",")[1:]]
+    assert row == [85.9, 25.0, 50.0, 67.2, 33.8, 69.5, 75.4]
+    final = [chosen[name].published["llama31_8b/final"] for name in names.split(",")[1:]]
+    assert final == [88.0, 37.5, 49.2, 69.2, 34.9, 71.3, 72.0]
