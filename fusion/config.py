@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -314,6 +315,9 @@ def _unknown_name(text: str) -> tuple[str, list[str]]:
         return option[2], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
     if option := re.search(r"In '.*?': Could not find '([\w/]+)'", text):
         return option[1].rsplit("/", 1)[-1], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
+    if option := re.search(r"Could not load '(\w+)/([\w/]+)'", text):
+        folder = resources.files("conf") / option[1]
+        return option[2], [Path(str(file)).stem for file in folder.iterdir()] if folder.is_dir() else []
     if key := re.search(r"Key '(\w+)' (?:is )?not in '(\w+)'", text):
         return key[1], _fields_of(key[2])
     return "", []

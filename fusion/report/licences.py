@@ -30,6 +30,24 @@ class Terms:
 
 
 TERMS: dict[str, Terms] = {
+    "llama2": Terms(
+        "Llama 2 Community License",
+        "https://ai.meta.com/llama/license/",
+        "may be no large language model but Llama 2 and its derivatives (section 1.b.v)",
+        False,
+    ),
+    "deepseek": Terms(
+        "DeepSeek License Agreement",
+        "https://github.com/deepseek-ai/DeepSeek-V2/blob/main/LICENSE-MODEL",
+        "passes on the use restrictions of its attachment A (sections 4 and 5)",
+        False,
+    ),
+    "internlm": Terms(
+        "InternLM's licence of weights",
+        "https://github.com/InternLM/InternLM#license",
+        "is free for research; commercial use is to be applied for",
+        False,
+    ),
     "llama3": Terms(
         "Meta Llama 3 Community License",
         "https://www.llama.com/llama3/license/",

@@ -43,7 +43,7 @@ def test_an_answer_that_states_nothing_is_counted_as_unparsed(gsm8k) -> None:
 
 def test_the_copy_of_the_data_is_recognised_by_content(gsm8k) -> None:
     row = scores(gsm8k[2], "gsm8k")["gemma-2-27b-it"]
-    assert (row["num_items"], row["copy"]) == (1119, "1,119 of the 1,319 test items")
+    assert (row["num_items"], row["copy"]) == (1119, "1,119 of 1,319 items")
 
 
 def test_a_second_run_does_no_work(gsm8k) -> None:
