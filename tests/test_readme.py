@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -30,12 +31,14 @@ def test_a_plan_or_run_composes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    answer = {"prompt": "1 + 1?", "source": "a", "response": "2", "reference": "2", "domain": "math"}
+    (tmp_path / "answers.jsonl").write_text(json.dumps(answer) + "\n")
     settings = [word for word in words[1:] if word not in ("-m", "--cfg", "job")]
     settings = [re.sub(r"=([^,\[\]]+),.*", r"=\1", setting) for setting in settings]  # one value of a sweep
     with pytest.raises(SystemExit) as ended:
         main(["plan", *settings])
     assert ended.value.code == 0
-    assert "checkpoint/final" in capsys.readouterr().out
+    assert ("pairs/train" if "experiment=replay" in words else "checkpoint/final") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", TARGETS)
