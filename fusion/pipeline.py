@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fusion.benchmark_recipe import BenchmarkRecipe
 from fusion.config import Config
 from fusion.errors import ConfigError
+from fusion.evaluation.compare import ROLES
 from fusion.explicit_recipe import ExplicitRecipe
 from fusion.family import FamilyRecipe
 from fusion.merge_recipe import MergeRecipe
@@ -115,14 +116,7 @@ def fuseo1(config: Config) -> Recipe:
     merged = recipe.merge("final", dict.fromkeys(config.sources))
 
     held_out = recipe.ingest("evaluation", recipe.evaluation.prompts)
-    verdicts = {}
-    for role, checkpoint in {"base": None, "final": merged, **dict.fromkeys(config.sources)}.items():
-        name = recipe.target.name if role in ("base", "final") else role
-        answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
-        gang = role if checkpoint else "sources"
-        judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
-        verdicts[role] = (name, answers, judged[recipe.evaluation.reward])
-    recipe.evaluate(held_out, verdicts)
+    measure(recipe, held_out, {"base": None, "final": merged} | dict.fromkeys(config.sources))
     return recipe
 
 
@@ -161,12 +155,16 @@ def answers(recipe: Recipe, prompts: Step) -> tuple[dict[str, Step], dict[str, d
 
 def evaluate(recipe: Recipe, held_out: Step, sft: Step, trained: Step) -> None:
     """The target before and after, and every source with an engine, on prompts that trained nothing."""
-    final = recipe.better_of(trained, held_out)
+    roles: dict[str, Step | None] = {"base": None, "sft": sft, "final": recipe.better_of(trained, held_out)}
     engines = [name for name, source in recipe.config.sources.items() if source.model]
-    models = {"base": None, "sft": sft, "final": final} | dict.fromkeys(engines)
+    measure(recipe, held_out, roles | dict.fromkeys(engines))
+
+
+def measure(recipe: Recipe, held_out: Step, models: Mapping[str, Step | None]) -> None:
+    """Models by role or source answer, a verifier judges, and tables say who scores what; None: as it is published."""
     verdicts = {}
     for role, checkpoint in models.items():
-        name = recipe.target.name if role in ("base", "sft", "final") else role
+        name = recipe.target.name if role in ROLES else role
         answers = recipe.answer(f"evaluation-{role}", name, held_out, recipe.evaluation.sampling, checkpoint)
         gang = role if checkpoint else "sources"
         judged = recipe.judge(f"evaluation-{role}", held_out, answers, [recipe.evaluation.reward], gang)
