@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import string
 import subprocess
 import sys
@@ -58,6 +59,11 @@ def fusion(
         command(workspace, *overrides, verb=verb), cwd=workspace, env=environment(), capture_output=True, text=True,
         timeout=timeout, check=False,
     )  # fmt: skip
+
+
+def hear_ctrl_c() -> None:
+    """Run in a child before it starts: what was started in the background inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def environment() -> dict[str, str]:

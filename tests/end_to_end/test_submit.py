@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pico import environment, make_workspace
+from tests.end_to_end.pico import environment, hear_ctrl_c, make_workspace
 from tests.end_to_end.ray_head import RayHead, processes_of, ray_head
 
 pytestmark = pytest.mark.slow
@@ -128,7 +128,7 @@ def test_a_failed_run_gives_its_exit_code_and_says_what_to_do(head: RayHead, wor
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_it(head: RayHead, workspace: Path) -> None:
     run = subprocess.Popen(
         command(head, "name=long", "seed=7"), cwd=workspace, env=environment() | head.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
     assert run.stdout is not None
     for line in run.stdout:

@@ -13,7 +13,7 @@ from types import MappingProxyType, TracebackType
 import psutil
 import pyarrow.parquet as pq
 
-from tests.end_to_end.pico import EXACT, FINE, command, environment
+from tests.end_to_end.pico import EXACT, FINE, command, environment, hear_ctrl_c
 
 TICK_S = 0.01
 LIMIT_S = 500.0
@@ -43,6 +43,7 @@ class Ride:
             self.process = subprocess.Popen(
                 command(workspace, f"name={name}", f"store.path={store}", *generator, *FINE, *more),
                 cwd=workspace, env=environment() | settings, stdout=output, stderr=subprocess.STDOUT,
+                preexec_fn=hear_ctrl_c,
             )  # fmt: skip
 
     def __enter__(self) -> Ride:
