@@ -167,7 +167,7 @@ def ray_data_llm() -> Iterator[Round]:
     )  # fmt: skip
     feed = ray.remote(Feed).options(num_cpus=0).remote(100, 0)
     with DataContext.current(_settings()):
-        rows = processor(ray.data.read_datasource(FeedSource(feed), override_num_blocks=1)).iter_rows()
+        rows = iter(processor(ray.data.read_datasource(FeedSource(feed), override_num_blocks=1)).iter_rows())
 
     def one_round(number: int) -> tuple[float, float]:
         started = time.perf_counter()
