@@ -76,6 +76,44 @@ class Objective(ABC):
         return Loss(loss.per_example_B + self.sft_weight * nll_B, metrics)
 
 
+@dataclass(kw_only=True)
+class TiedObjective(Objective):
+    """An objective with a beta, which is bound to the scale it was tuned on: sums and means differ a hundredfold."""
+
+    beta_range: ClassVar[tuple[float, float]]
+    """What a beta of this scale lies in."""
+    beta_note: ClassVar[str]
+    """What the beta multiplies, what papers use, and whose a beta outside the range is."""
+
+    beta: float
+    any_beta: bool = field(default=False, metadata={"identity": False})
+    """Accept a beta outside `beta_range`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.beta_range
+        if not self.beta > 0:
+            raise ConfigError(f"objective.beta must be above 0, got {self.beta}: {self.beta_note}")
+        if not self.any_beta and not low <= self.beta <= high:
+            raise ConfigError(
+                f"objective.beta is {self.beta}, expected {low:g} to {high:g}: {self.beta_note}. Set "
+                "objective.any_beta=true if you mean it"
+            )
+
+
+@dataclass(kw_only=True)
+class SmoothedObjective(TiedObjective):
+    """A Bradley-Terry loss, which may doubt its labels."""
+
+    label_smoothing: float = 0.0
+    """Share of rows believed to be swapped, in [0, 0.5)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ConfigError(f"objective.label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
+
+
 def preference_loss(rewards_RB: Tensor, label_smoothing: float) -> Loss:
     """Bradley-Terry loss of two implicit rewards, chosen first: -(1 - eps) log sigmoid(h) - eps log sigmoid(-h).
 
@@ -104,25 +142,3 @@ def reward_metrics(chosen_B: Tensor, rejected_B: Tensor) -> dict[str, tuple[Tens
         "reward_chosen": (chosen_B.sum(), count),
         "reward_rejected": (rejected_B.sum(), count),
     }
-
-
-def check_beta(beta: float, *, low: float, high: float, unchecked: bool, why: str) -> None:
-    """Bind a beta to the variant it was tuned for.
-
-    Raises:
-        ConfigError: it is not above 0, or it is outside [low, high] and `unchecked` does not allow that.
-    """
-    if not beta > 0:
-        raise ConfigError(f"objective.beta must be above 0, got {beta}: {why}")
-    if not unchecked and not low <= beta <= high:
-        raise ConfigError(
-            f"objective.beta is {beta}, expected {low:g} to {high:g}: {why}. Set objective.any_beta=true if you mean it"
-        )
-
-
-def check_label_smoothing(value: float) -> None:
-    """Raises:
-    ConfigError: half or more of the pairs would be believed to be swapped, or the value is negative.
-    """
-    if not 0 <= value < 0.5:
-        raise ConfigError(f"objective.label_smoothing must be in [0, 0.5), got {value}")

@@ -10,33 +10,24 @@ paper's loss. FuseChat-3.0 uses this form with beta = 0.01 for Qwen-2.5 and Gemm
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-from fusion.objectives.base import Loss, Objective, RoleLogProbs, check_beta, check_label_smoothing, preference_loss
+from fusion.objectives.base import Loss, RoleLogProbs, SmoothedObjective, preference_loss
 
 
 @dataclass(kw_only=True)
-class Dpo(Objective):
+class Dpo(SmoothedObjective):
     """Example: Dpo(beta=0.01)"""
+
+    beta_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    beta_note: ClassVar[str] = (
+        "dpo sums log-ratios over all tokens of a response, papers use 0.01-0.1; a beta of 5-10 belongs to "
+        "objective=ln_dpo, which averages them"
+    )
 
     beta: float = 0.01
     """Strength of the tie to the reference, per nat of a whole response; FuseChat-3.0: 0.01, the DPO paper: 0.1."""
-    label_smoothing: float = 0.0
-    """Share of pairs believed to be swapped, in [0, 0.5)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta outside (0, 1]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_label_smoothing(self.label_smoothing)
-        check_beta(
-            self.beta,
-            low=0.0,
-            high=1.0,
-            unchecked=self.any_beta,
-            why="dpo sums log-ratios over all tokens of a response, papers use 0.01-0.1; a beta of 5-10 belongs to "
-            "objective=ln_dpo, which averages them",
-        )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None

@@ -18,11 +18,11 @@ are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fusion.choice import Choice
-from fusion.objectives.base import Loss, Objective, RoleLogProbs, check_beta, check_label_smoothing, preference_loss
+from fusion.objectives.base import Loss, RoleLogProbs, SmoothedObjective, preference_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,10 +38,16 @@ class Fusion(Choice):
 
 
 @dataclass(kw_only=True)
-class Infifpo(Objective):
+class Infifpo(SmoothedObjective):
     """Example: Infifpo(beta=2.5, fusion=Fusion.MAX_MARGIN)"""
 
     needs_sources: ClassVar[bool] = True
+
+    beta_range: ClassVar[tuple[float, float]] = (1.0, 100.0)
+    beta_note: ClassVar[str] = (
+        "infifpo averages log-ratios over the tokens of a response, the paper uses 2.5; a beta of 0.01-0.1 "
+        "belongs to objective=dpo, which sums them"
+    )
 
     beta: float = 2.5
     """Strength of the tie to the fused reference, per nat of an average token; the paper: 2.5."""
@@ -49,22 +55,6 @@ class Infifpo(Objective):
     """How the sources' numbers become one; the paper's best is max_margin."""
     clip: bool = True
     """Clip each source by the starting model; false: the paper's ablation."""
-    label_smoothing: float = 0.0
-    """Share of pairs believed to be swapped, in [0, 0.5)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta outside [1, 100]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_label_smoothing(self.label_smoothing)
-        check_beta(
-            self.beta,
-            low=1.0,
-            high=100.0,
-            unchecked=self.any_beta,
-            why="infifpo averages log-ratios over the tokens of a response, the paper uses 2.5; a beta of 0.01-0.1 "
-            "belongs to objective=dpo, which sums them",
-        )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None

@@ -13,32 +13,25 @@ changes the value that is drawn to, and 1 / (2 beta) is a setting already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-from fusion.objectives.base import Loss, Objective, RoleLogProbs, check_beta, reward_metrics
+from fusion.objectives.base import Loss, RoleLogProbs, TiedObjective, reward_metrics
 
 
 @dataclass(kw_only=True)
-class Ipo(Objective):
+class Ipo(TiedObjective):
     """Example: Ipo(beta=0.1) draws the mean log-ratio of a chosen token to 5 nats above that of a rejected one."""
+
+    beta_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    beta_note: ClassVar[str] = (
+        "ipo draws the margin to 1 / (2 beta) nats, papers use 0.01-1; a beta of 5-10 belongs to objective=ln_dpo"
+    )
 
     beta: float = 0.1
     """Strength of the tie to the reference (tau in the paper); SimPO's comparison (arXiv 2405.14734): 0.01 to 1."""
     per_token: bool = True
     """Mean log-ratio of a token (TRL); false: the sum over a response (the paper)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta above 1."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_beta(
-            self.beta,
-            low=0.0,
-            high=1.0,
-            unchecked=self.any_beta,
-            why="ipo draws the margin to 1 / (2 beta) nats, papers use 0.01-1; a beta of 5-10 belongs to "
-            "objective=ln_dpo",
-        )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None

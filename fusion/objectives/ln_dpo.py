@@ -10,33 +10,24 @@ equal lengths L it is DPO with beta / L, so a beta never moves between the two: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-from fusion.objectives.base import Loss, Objective, RoleLogProbs, check_beta, check_label_smoothing, preference_loss
+from fusion.objectives.base import Loss, RoleLogProbs, SmoothedObjective, preference_loss
 
 
 @dataclass(kw_only=True)
-class LnDpo(Objective):
+class LnDpo(SmoothedObjective):
     """Example: LnDpo(beta=10.0)"""
+
+    beta_range: ClassVar[tuple[float, float]] = (1.0, 100.0)
+    beta_note: ClassVar[str] = (
+        "ln_dpo averages log-ratios over the tokens of a response, papers use 5-10; a beta of 0.01-0.1 belongs "
+        "to objective=dpo, which sums them"
+    )
 
     beta: float = 10.0
     """Strength of the tie to the reference, per nat of an average token; FuseChat-3.0: 10, Tülu 3: 5."""
-    label_smoothing: float = 0.0
-    """Share of pairs believed to be swapped, in [0, 0.5)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta outside [1, 100]."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_label_smoothing(self.label_smoothing)
-        check_beta(
-            self.beta,
-            low=1.0,
-            high=100.0,
-            unchecked=self.any_beta,
-            why="ln_dpo averages log-ratios over the tokens of a response, papers use 5-10; a beta of 0.01-0.1 belongs "
-            "to objective=dpo, which sums them",
-        )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None

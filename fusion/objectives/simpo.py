@@ -9,50 +9,41 @@ response, as in TRL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from fusion.errors import ConfigError
 from fusion.objectives.base import (
     Loss,
-    Objective,
     RoleLogProbs,
+    SmoothedObjective,
     bradley_terry,
-    check_beta,
-    check_label_smoothing,
     reward_metrics,
 )
 
 
 @dataclass(kw_only=True)
-class Simpo(Objective):
+class Simpo(SmoothedObjective):
     """Example: Simpo(beta=2.5, gamma=1.4)"""
 
     needs_reference: ClassVar[bool] = False
+
+    beta_range: ClassVar[tuple[float, float]] = (1.0, 100.0)
+    beta_note: ClassVar[str] = (
+        "simpo averages log-probabilities over the tokens of a response, papers use 2-10; a beta of 0.01-0.1 "
+        "belongs to objective=dpo, which sums log-ratios"
+    )
 
     beta: float = 2.5
     """Scale of the reward, per nat of an average token; the paper: 2 to 2.5, its v0.2 models 10."""
     gamma: float = 1.4
     """Margin that a pair should have, in units of the reward; the paper tries 0.3 to 1.6 and has 1.4 for
     Llama-3-8B-Instruct with beta 2.5 (remembered, not looked up again)."""
-    label_smoothing: float = 0.0
-    """Share of pairs believed to be swapped, in [0, 0.5)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta outside [1, 100]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_label_smoothing(self.label_smoothing)
         if self.gamma < 0:
             raise ConfigError(f"objective.gamma must be 0 or above, got {self.gamma}; the paper tries 0.3 to 1.6")
-        check_beta(
-            self.beta,
-            low=1.0,
-            high=100.0,
-            unchecked=self.any_beta,
-            why="simpo averages log-probabilities over the tokens of a response, papers use 2-10; a beta of 0.01-0.1 "
-            "belongs to objective=dpo, which sums log-ratios",
-        )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         chosen_B, rejected_B = self.beta * policy.logprob_sum_RB / policy.num_tokens_RB

@@ -14,18 +14,16 @@ SEPARATE: plain DPO against each of the two chosen responses, averaged; it has n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fusion.choice import Choice
 from fusion.errors import ConfigError
 from fusion.objectives.base import (
     Loss,
-    Objective,
     RoleLogProbs,
+    SmoothedObjective,
     bradley_terry,
-    check_beta,
-    check_label_smoothing,
     reward_metrics,
 )
 from fusion.table import Table
@@ -50,11 +48,17 @@ class Variant(Choice):
 
 
 @dataclass(kw_only=True)
-class Wrpo(Objective):
+class Wrpo(SmoothedObjective):
     """Example: Wrpo(beta=0.01, alpha_max=0.1)"""
 
     consumes: ClassVar[Table] = PREFERENCE_TRIPLE
     roles: ClassVar[tuple[str, ...]] = ("source_chosen", "target_chosen", "rejected")
+
+    beta_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    beta_note: ClassVar[str] = (
+        "wrpo sums log-ratios over all tokens of a response, the paper uses 0.01; a beta of 5-10 belongs to "
+        "objective=ln_dpo, which averages them"
+    )
 
     beta: float = 0.01
     """Strength of the tie to the reference, per nat of a whole response; the paper: 0.01."""
@@ -62,24 +66,11 @@ class Wrpo(Objective):
     """Weight of the source's response at the end of training, in [0, 1]; the paper: 0.1."""
     alpha_schedule: AlphaSchedule = AlphaSchedule.LINEAR
     variant: Variant = Variant.WEIGHTED
-    label_smoothing: float = 0.0
-    """Share of triples believed to be swapped, in [0, 0.5)."""
-    any_beta: bool = field(default=False, metadata={"identity": False})
-    """Accept a beta outside (0, 1]."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_label_smoothing(self.label_smoothing)
         if not 0 <= self.alpha_max <= 1:
             raise ConfigError(f"objective.alpha_max is a weight, in [0, 1]; got {self.alpha_max} (the paper has 0.1)")
-        check_beta(
-            self.beta,
-            low=0.0,
-            high=1.0,
-            unchecked=self.any_beta,
-            why="wrpo sums log-ratios over all tokens of a response, the paper uses 0.01; a beta of 5-10 belongs to "
-            "objective=ln_dpo, which averages them",
-        )
 
     def alpha(self, progress: float) -> float:
         """Weight of the source's response when a share `progress` of the steps is done."""
