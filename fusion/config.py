@@ -6,12 +6,8 @@ called directly. Everything that can be refused is refused here, before anything
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -43,6 +39,7 @@ from fusion.selection.base import Selection
 from fusion.stored import StoredResponses
 from fusion.train.config import PreferenceConfig, SftConfig
 from fusion.trust import TrustConfig
+from fusion.unknown_names import explained
 
 
 @dataclass(kw_only=True)
@@ -174,7 +171,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
         try:
             return compose("config", overrides=[*overrides, *search])
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(_explained(error)) from error
+            raise ConfigError(explained(error, Config)) from error
         except (AssertionError, AttributeError) as error:  # OmegaConf, where an override goes into what is null
             raise ConfigError(
                 f"one of {[*overrides]} sets a field of a section that is null; choose the section by its group first, "
@@ -193,7 +190,7 @@ def typed(tree: DictConfig) -> Config:
     try:
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
-        raise ConfigError(_explained(error)) from error
+        raise ConfigError(explained(error, Config)) from error
     assert isinstance(config, Config)
     check(config)
     return config
@@ -296,38 +293,3 @@ def _resolved(model: ModelRef, key: str) -> None:
         check_template(model)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from error
-
-
-def _explained(error: Exception) -> str:
-    """Hydra's message, its cause, and the closest known names."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if error.__cause__ is not None:
-        lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
-    text = "\n  ".join(dict.fromkeys(lines))
-    wanted, known = _unknown_name(text)
-    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5) if wanted else []
-    return f"{text}\n  Did you mean {' or '.join(close)}?" if close else text
-
-
-def _unknown_name(text: str) -> tuple[str, list[str]]:
-    """The name that was not found and the names there are, from Hydra's wording."""
-    if option := re.search(r"Could not find '(\w+)/([\w/]+)'", text):
-        return option[2], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
-    if option := re.search(r"In '.*?': Could not find '([\w/]+)'", text):
-        return option[1].rsplit("/", 1)[-1], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
-    if option := re.search(r"Could not load '(\w+)/([\w/]+)'", text):
-        folder = resources.files("conf") / option[1]
-        return option[2], [Path(str(file)).stem for file in folder.iterdir()] if folder.is_dir() else []
-    if key := re.search(r"Key '(\w+)' (?:is )?not in '(\w+)'", text):
-        return key[1], _fields_of(key[2])
-    return "", []
-
-
-def _fields_of(class_name: str) -> list[str]:
-    classes = [Config, SourceConfig, TargetConfig, TrainConfig, EvaluationConfig, StoreConfig, SftConfig, Sampling]
-    classes += [PreferenceConfig, ModelRef, ClusterConfig, GateConfig, TrustConfig, MergeOutput]
-    classes += [plugin for group in registry.FOLDERS for plugin in registry.plugins(group).values()]
-    for known in classes:
-        if known.__name__ == class_name:
-            return [item.name for item in dataclasses.fields(known)]
-    return []
