@@ -162,3 +162,11 @@ def test_adapters_and_the_choice_of_a_checkpoint_are_set_on_the_command_line() -
     config = typed(tree)
     assert config.train.sft.lora.rank == 8
     assert config.train.preference.choice.candidates(250) == (100, 200)
+
+
+def test_a_field_of_any_section_is_known_by_its_closest(plan) -> None:  # type: ignore[no-untyped-def]
+    """Sections are found in the config's own types: none has to be listed."""
+    for override, meant in (("train.sft.lora.rnak=8", "rank"), ("trust.sample_prompt=5", "sample_prompts")):
+        code, _, errors = plan(override)
+        assert code == 2
+        assert f"Did you mean {meant}" in errors
