@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder
 from fusion.chat import Renderer
 from fusion.modelfiles import prepare
 from fusion.models import ChatConfig, ModelRef
-from fusion.schema import LOGPROB
 from fusion.step import Placement
 from fusion.train.config import Dtype
+from fusion.train.forward import ForwardSession, ForwardTasks, Sequences, cut, lengths_of, open_model
 from fusion.train.rows import pair_rows, tokens_id
 from fusion.transfer import on_disk
 from fusion.writer import ArtifactWriter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-TOKEN_BUDGET = 4096
-"""Tokens of one forward pass, padding included."""
-
-Sequences = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-"""tokens_id -> (prompt ids, response ids)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceTask:
-    """Some of the token sequences of one part of the pairs; the part itself stays in the store."""
-
-    part: str
-    wanted: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ReferenceTasks:
-    """What is to be computed, and what of it is left when a worker has died."""
-
-    tasks: tuple[ReferenceTask, ...]
-    out: ArtifactWriter
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self.tasks)
-
-    def remaining(self, task: object) -> object | None:
-        assert isinstance(task, ReferenceTask)
-        self.out.refresh()
-        wanted = tuple(one for one in task.wanted if not self.out.is_done(one))
-        return replace(task, wanted=wanted) if wanted else None
 
 
 @dataclass(frozen=True)
@@ -79,7 +41,7 @@ class ReferenceWorker:
         return isinstance(self.model, ModelRef) and self.model.trust_remote_code
 
     def sequences(self, renderer: Renderer, part: str) -> Sequences:
-        """The token sequences of a part of the pairs, as training will see them."""
+        """The token sequences of a part of the pairs, as training will see them, by tokens_id."""
         rows, _ = pair_rows(self.pairs.read(part).to_pylist(), renderer, self.roles, self.max_length)
         return {
             tokens_id(row.prompt_ids, response): (row.prompt_ids, response)
@@ -91,60 +53,19 @@ class ReferenceWorker:
         return Renderer.load(self.folder, self.chat, self.trust_remote_code)
 
     @contextmanager
-    def open(self, placement: Placement) -> Iterator[ReferenceSession]:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        if not placement.gpus:
-            torch.set_num_threads(max(1, round(placement.cpus)))
-        model = AutoModelForCausalLM.from_pretrained(
-            self.folder, dtype=getattr(torch, self.dtype.value), trust_remote_code=self.trust_remote_code
-        )
-        yield ReferenceSession(self, model.to("cuda" if placement.gpus else "cpu").eval(), self.renderer())
+    def open(self, placement: Placement) -> Iterator[ForwardSession]:
+        renderer = self.renderer()
+        with open_model(self.folder, self.dtype, placement, self.trust_remote_code) as model:
+            yield ForwardSession(model, lambda part: self.sequences(renderer, part), _row, self.out)
 
 
-class ReferenceSession:
-    """An open reference model; one forward pass at a time."""
-
-    def __init__(self, worker: ReferenceWorker, model: PreTrainedModel, renderer: Renderer) -> None:
-        self._worker = worker
-        self._model = model
-        self._turn = threading.Lock()
-        self._sequences = lru_cache(4)(lambda part: worker.sequences(renderer, part))
-
-    def process(self, task: object) -> Mapping[str, Receipt]:
-        """Compute and commit one part of LOGPROB rows, sorted by key."""
-        from fusion.rewards.logprobs import response_logprobs
-
-        assert isinstance(task, ReferenceTask)
-        began = time.monotonic()
-        with self._turn:
-            known = self._sequences(task.part)
-            prompts, responses = zip(*(known[one] for one in task.wanted), strict=True)
-            found = response_logprobs(self._model, prompts, responses, TOKEN_BUDGET)
-        rows = [
-            {"tokens_id": one, "logprob_sum": total, "num_tokens": count}
-            for one, (total, count) in sorted(zip(task.wanted, found, strict=True))
-        ]
-        parts = self._worker.out.write(LOGPROB.build(rows))
-        num_tokens = sum(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-        receipt = Receipt(parts, num_tokens=num_tokens, num_requests=len(rows), seconds=time.monotonic() - began)
-        return {self._worker.out.path: receipt}
-
-
-def reference_tasks(worker: ReferenceWorker, parts: Sequence[str], out: ArtifactWriter, size: int) -> ReferenceTasks:
-    """Tasks of at most `size` sequences that no run has computed; one that occurs in two parts is computed once.
-
-    Sequences of a task are about equally long, and the longest come first, so that memory runs out at once or never.
-    """
+def reference_tasks(worker: ReferenceWorker, parts: Sequence[str], out: ArtifactWriter, size: int) -> ForwardTasks:
+    """Tasks of at most `size` sequences that no run has computed."""
     renderer = worker.renderer()
-    where: dict[str, tuple[str, int]] = {}
-    for part in parts:
-        for one, (prompt, response) in worker.sequences(renderer, part).items():
-            where.setdefault(one, (part, len(prompt) + len(response)))
-    pending = out.pending(dict.fromkeys(where))
-    tasks = []
-    for part in parts:
-        mine = sorted((one for one in pending if where[one][0] == part), key=lambda one: (-where[one][1], one))
-        tasks += [ReferenceTask(part, tuple(mine[i : i + size])) for i in range(0, len(mine), size)]
-    return ReferenceTasks(tuple(tasks), out)
+    lengths = {part: lengths_of(worker.sequences(renderer, part)) for part in parts}
+    return cut(lengths, out.pending(dict.fromkeys(one for known in lengths.values() for one in known)), out, size)
+
+
+def _row(tokens: str, total: float, count: int) -> Mapping[str, object]:
+    """LOGPROB."""
+    return {"tokens_id": tokens, "logprob_sum": total, "num_tokens": count}

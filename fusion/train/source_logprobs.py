@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fusion.artifact import PartFolder, Receipt
 from fusion.chat import Renderer
@@ -18,12 +14,8 @@ from fusion.models import ModelRef, model_facts
 from fusion.schema import Reason, hash_text, key_string
 from fusion.step import Placement
 from fusion.train.config import Dtype
-from fusion.train.reference import TOKEN_BUDGET, ReferenceTask, ReferenceTasks, Sequences
-from fusion.training_tables import SOURCE_LOGPROB
+from fusion.train.forward import ForwardSession, ForwardTasks, Sequences, cut, lengths_of, open_model
 from fusion.writer import ArtifactWriter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Unit = tuple[str, str]
 """prompt_id, hash of the text."""
@@ -71,65 +63,29 @@ class SourceLogprobWorker:
         return known, unread
 
     @contextmanager
-    def open(self, placement: Placement) -> Iterator[SourceLogprobSession]:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        if not placement.gpus:
-            torch.set_num_threads(max(1, round(placement.cpus)))
-        model = AutoModelForCausalLM.from_pretrained(
-            self.folder, dtype=getattr(torch, self.dtype.value), trust_remote_code=self.model.trust_remote_code
-        )
-        yield SourceLogprobSession(self, model.to("cuda" if placement.gpus else "cpu").eval(), self.renderer())
+    def open(self, placement: Placement) -> Iterator[ForwardSession]:
+        renderer = self.renderer()
+        with open_model(self.folder, self.dtype, placement, self.model.trust_remote_code) as model:
+            yield ForwardSession(model, lambda part: self.sequences(renderer, part)[0], _row, self.out)
 
 
-class SourceLogprobSession:
-    """An open source; one forward pass at a time."""
-
-    def __init__(self, worker: SourceLogprobWorker, model: PreTrainedModel, renderer: Renderer) -> None:
-        self._worker = worker
-        self._model = model
-        self._turn = threading.Lock()
-        self._sequences = lru_cache(4)(lambda part: worker.sequences(renderer, part)[0])
-
-    def process(self, task: object) -> Mapping[str, Receipt]:
-        """Compute and commit one part of SOURCE_LOGPROB rows, sorted by key."""
-        from fusion.rewards.logprobs import response_logprobs
-
-        assert isinstance(task, ReferenceTask)
-        began = time.monotonic()
-        with self._turn:
-            known = self._sequences(task.part)
-            prompts, responses = zip(*(known[one] for one in task.wanted), strict=True)
-            found = response_logprobs(self._model, prompts, responses, TOKEN_BUDGET)
-        rows = []
-        for unit, (total, count) in sorted(zip(task.wanted, found, strict=True)):
-            prompt_id, text = unit.split("/")
-            rows.append({"prompt_id": prompt_id, "text_hash": text, "logprob_sum": total, "num_tokens": count})
-        parts = self._worker.out.write(SOURCE_LOGPROB.build(rows))
-        num_tokens = sum(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-        receipt = Receipt(parts, num_tokens=num_tokens, num_requests=len(rows), seconds=time.monotonic() - began)
-        return {self._worker.out.path: receipt}
-
-
-def source_tasks(worker: SourceLogprobWorker, parts: Sequence[str], out: ArtifactWriter, size: int) -> ReferenceTasks:
-    """Tasks of at most `size` answers that no run has computed; what the source cannot read is dropped at once.
-
-    Answers of a task are about equally long, and the longest come first, so that memory runs out at once or never.
-    """
+def source_tasks(worker: SourceLogprobWorker, parts: Sequence[str], out: ArtifactWriter, size: int) -> ForwardTasks:
+    """Tasks of at most `size` answers that no run has computed; what the source cannot read is dropped at once."""
     renderer = worker.renderer()
-    where: dict[str, tuple[str, int]] = {}
+    lengths: dict[str, dict[str, int]] = {}
     dropped: dict[Unit, Reason] = {}
     for part in parts:
         known, unread = worker.sequences(renderer, part)
+        lengths[part] = lengths_of(known)
         dropped |= unread
-        for unit, (prompt, response) in known.items():
-            where.setdefault(unit, (part, len(prompt) + len(response)))
-    pending = set(out.pending(dict.fromkeys([*where, *map(key_string, dropped)])))
+    units = [unit for of_part in lengths.values() for unit in of_part]
+    pending = set(out.pending(dict.fromkeys([*units, *map(key_string, dropped)])))
     drops = [(unit, reason, "") for unit, reason in sorted(dropped.items()) if key_string(unit) in pending]
     out.accept(Receipt(drops=out.folder.write_drops(drops)))
-    tasks = []
-    for part in parts:
-        mine = sorted((u for u in pending & where.keys() if where[u][0] == part), key=lambda u: (-where[u][1], u))
-        tasks += [ReferenceTask(part, tuple(mine[i : i + size])) for i in range(0, len(mine), size)]
-    return ReferenceTasks(tuple(tasks), out)
+    return cut(lengths, pending, out, size)
+
+
+def _row(unit: str, total: float, count: int) -> Mapping[str, object]:
+    """SOURCE_LOGPROB."""
+    prompt_id, text_hash = unit.rsplit("/", 1)
+    return {"prompt_id": prompt_id, "text_hash": text_hash, "logprob_sum": total, "num_tokens": count}

@@ -81,7 +81,7 @@ def reference(model: Path, rows: list[TokenRow]) -> tuple[list[TokenRow], Second
     from transformers import AutoModelForCausalLM
 
     from fusion.rewards.logprobs import response_logprobs
-    from fusion.train.reference import TOKEN_BUDGET
+    from fusion.train.forward import TOKEN_BUDGET
 
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     began, began_cpu = time.perf_counter(), time.process_time()
