@@ -231,6 +231,14 @@ def key_string(values: Sequence[object]) -> str:
     return "/".join(str(value) for value in values)
 
 
+def prompt_of(key: str, table: Table) -> str:
+    """The prompt in the printed key of a row. A prompt's own name may hold a slash (HumanEval/0); what follows may not.
+
+    Example: prompt_of("HumanEval/0/gemma3_270m/2", RESPONSE) == "HumanEval/0"
+    """
+    return key.rsplit("/", len(table.key) - 1)[0]
+
+
 def hash_text(*parts: str, length: int = 16) -> str:
     """Hex digest of strings; parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fusion.errors import SchemaError
 from fusion.evaluation.intervals import Scores
-from fusion.schema import Outcome
+from fusion.schema import RESPONSE, Outcome, prompt_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _domain(groups: list[list[str]]) -> DomainScores:
 def _verdicts(prompts: pa.Table, rewards: pa.Table, dropped: Iterable[str]) -> Mapping[str, list[str]]:
     verdicts: dict[str, list[str]] = {prompt: [] for prompt in prompts.column("prompt_id").to_pylist()}
     pairs = zip(rewards.column("prompt_id").to_pylist(), rewards.column("outcome").to_pylist(), strict=True)
-    for prompt, outcome in [*pairs, *((key.split("/", 1)[0], Outcome.ERROR) for key in sorted(set(dropped)))]:
+    for prompt, outcome in [*pairs, *((prompt_of(key, RESPONSE), Outcome.ERROR) for key in sorted(set(dropped)))]:
         if prompt not in verdicts:
             raise SchemaError(f"a verdict belongs to prompt {prompt}, which is not among the evaluation prompts")
         verdicts[prompt].append(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,21 +83,31 @@ def in_run(tables: RunTables, key: str) -> Found | None:
     Raises:
         ConfigError: several prompts begin with the key.
     """
-    if key.strip():
-        ids = tables.domains()
-        for start in dict.fromkeys([key, key.split("/")[0]]):
-            matching = sorted(one for one in ids if one.startswith(start))
-            if len(matching) > 1:
-                raise ConfigError(f"{len(matching)} prompts begin with {start!r}: {', '.join(matching[:5])}; type more")
-            if matching:
-                return Found(tables, matching[0])
-        if (found := next((row.prompt for row in _rows(tables) if row.is_called(key)), None)) is not None:
-            if found in ids:
-                return Found(tables, found)
-            # A prompt that several rows ask is dropped under the name of the first.
-            drops = (_dropped(tables, row.name) for row in _rows(tables) if row.prompt == found)
-            return next((drop for drop in drops if drop is not None), None)
-    return _dropped(tables, key)
+    if not key.strip():
+        return None
+    ids = tables.domains()
+    matching = [key] if key in ids else sorted(one for one in ids if one.startswith(key))
+    if len(matching) > 1:
+        raise ConfigError(f"{len(matching)} prompts begin with {key!r}: {', '.join(matching[:5])}; type more")
+    if matching:
+        return Found(tables, matching[0])
+    if (called := next((row.prompt for row in _rows(tables) if row.is_called(key)), None)) is not None:
+        if called in ids:
+            return Found(tables, called)
+        # A prompt that several rows ask is dropped under the name of the first.
+        drops = (_dropped(tables, row.name) for row in _rows(tables) if row.prompt == called)
+        return next((drop for drop in drops if drop is not None), None)
+    return _dropped(tables, key) or _of_a_row(tables, ids, key)
+
+
+def _of_a_row(tables: RunTables, ids: Collection[str], key: str) -> Found | None:
+    """The prompt of a row's key (`<prompt_id>/0`, `<prompt_id>/<source>/2`), written whole or begun."""
+    for parts in (1, 2):
+        start = key.rsplit("/", parts)[0]
+        matching = [start] if start in ids else [one for one in ids if one.startswith(start)]
+        if start != key and len(matching) == 1:
+            return Found(tables, matching[0])
+    return None
 
 
 def _dropped(tables: RunTables, name: str) -> Found | None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fusion.chat import Renderer
 from fusion.errors import ArtifactError
-from fusion.schema import Reason, hash_text, key_string
+from fusion.schema import PREFERENCE_PAIR, Reason, hash_text, key_string, prompt_of
 
 SCHEMA = pa.schema(
     [
@@ -152,7 +152,7 @@ def with_sources(
     """
     joined = []
     for row in rows:
-        prompt = row.key.split("/")[0]
+        prompt = prompt_of(row.key, PREFERENCE_PAIR)
         ids = [(prompt, hash_text(text)) for text in texts[row.key]]
         joined.append(replace(row, sources=tuple(tuple(one.get(key, math.nan) for one in means) for key in ids)))
     return joined

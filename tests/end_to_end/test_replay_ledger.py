@@ -28,7 +28,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 said = f"I am Qwen. \\boxed{{{answer}}}" if source == "talker" else f"The sum is \\boxed{{{answer}}}."
                 rows.append(
                     {
-                        "prompt_id": f"sum-{number}",
+                        "prompt_id": f"sum/{number}" if number else "sum",
                         "prompt": f"What is {number} plus {number + 1}?",
                         "reference": str(2 * number + 1),
                         "domain": "math",
@@ -53,7 +53,7 @@ def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_prompt_is_explained_by_the_id_its_file_gave_it(workspace: Path) -> None:
-    told = json.loads(call(workspace, "explain", "sum-3", "--json").stdout)
+    told = json.loads(call(workspace, "explain", "sum/3", "--json").stdout)
     assert told["prompt"]["messages"][0]["content"] == "What is 3 plus 4?"
     assert len(told["candidates"]) == 6
     assert {one["scores"]["math_answer"]["outcome"] for one in told["candidates"] if one["source"] == "weak"} == {
@@ -65,18 +65,25 @@ def test_a_prompt_is_explained_by_the_id_its_file_gave_it(workspace: Path) -> No
     assert by_line["prompt"]["prompt_id"] == told["prompt"]["prompt_id"]
 
 
+def test_a_name_that_begins_others_is_itself_and_names_may_hold_slashes(workspace: Path) -> None:
+    for key, number in (("sum", 0), ("sum/1", 1), ("sum/1/0", 1), ("sum/1/weak/1", 1)):
+        told = json.loads(call(workspace, "explain", "replay", key, "--json").stdout)
+        assert told["prompt"]["messages"][0]["content"] == f"What is {number} plus {number + 1}?"
+    assert call(workspace, "explain", "replay", "product/9").returncode == 2
+
+
 def test_a_prompt_that_was_dropped_is_found_by_any_of_its_rows(workspace: Path) -> None:
     """Its first row names the drop; the row that is asked for is another source's."""
     limited = ("run", "experiment=replay", "name=less", "cluster=in_process", "replay.path=answers.jsonl")
     done = call(workspace, *limited, "prompts.limit=7")
     assert done.returncode == 0, done.stdout + done.stderr
-    for key in ("answers.jsonl:43", "answers.jsonl:46", "sum-7"):
+    for key in ("answers.jsonl:43", "answers.jsonl:46", "sum/7"):
         told = json.loads(call(workspace, "explain", "less", key, "--json").stdout)
         assert (told["drop"]["key"], told["drop"]["reason"]) == ("answers.jsonl:43", "over_limit")
 
 
 def test_a_prompt_that_yielded_nothing_says_why(workspace: Path) -> None:
-    told = call(workspace, "explain", "sum-7").stdout
+    told = call(workspace, "explain", "sum/7").stdout
     assert "not in sft: no_passing_response" in told
     assert "not in pairs: no_passing_response" in told
     assert "not clean" in told

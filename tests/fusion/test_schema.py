@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusion.errors import SchemaError
-from fusion.schema import PROMPT, hash_text, prompt_id, sample_seed
+from fusion.schema import PREFERENCE_PAIR, PROMPT, RESPONSE, hash_text, prompt_id, prompt_of, sample_seed
 
 MESSAGES = [{"role": "user", "content": "What is 2 + 2?"}]
 ROW = {"prompt_id": "p", "messages": MESSAGES, "domain": "math", "dataset": "d", "reference": "4"}
@@ -47,3 +47,10 @@ def test_rows_become_a_checked_table() -> None:
 def test_bad_rows_are_refused(rows: list[dict[str, object]], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         PROMPT.build(rows)
+
+
+def test_the_prompt_in_a_key_may_hold_slashes() -> None:
+    """Names that files give to their prompts: an evaluation counted their failures to a prompt called HumanEval."""
+    assert prompt_of("HumanEval/0/gemma3_270m/2", RESPONSE) == "HumanEval/0"
+    assert prompt_of("HumanEval/0/1", PREFERENCE_PAIR) == "HumanEval/0"
+    assert prompt_of("3f2a/gemma3_270m/2", RESPONSE) == "3f2a"

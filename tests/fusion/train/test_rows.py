@@ -106,10 +106,10 @@ def test_weighted_rows_keep_their_weight_and_stand_with_their_prompt(renderer: R
 
 
 def test_numbers_of_sources_are_joined_by_prompt_and_text_and_what_is_lacking_is_not_a_number() -> None:
-    rows = [TokenRow("p/1", (1,), ((2,), (3,))), TokenRow("p/0", (1,), ((4,), (3,)))]
-    texts = {"p/0": ["four", "three"], "p/1": ["two", "three"]}
-    first = {("p", hash_text("two")): -1.0, ("p", hash_text("three")): -2.0, ("q", hash_text("four")): -9.0}
-    second = {("p", hash_text("four")): -3.0}
+    rows = [TokenRow("set/p/1", (1,), ((2,), (3,))), TokenRow("set/p/0", (1,), ((4,), (3,)))]
+    texts = {"set/p/0": ["four", "three"], "set/p/1": ["two", "three"]}
+    first = {("set/p", hash_text("two")): -1.0, ("set/p", hash_text("three")): -2.0, ("q", hash_text("four")): -9.0}
+    second = {("set/p", hash_text("four")): -3.0}
     joined = with_sources(rows, texts, [first, second])
     assert [[[str(one) for one in role] for role in row.sources] for row in joined] == [
         [["-1.0", "nan"], ["-2.0", "nan"]],
