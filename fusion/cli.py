@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 a step failed; 2 refused before starting; 130 interrupted 
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -218,18 +219,6 @@ def _ray_on_this_machine(num_cpus: int) -> Runtime:
     return RayRuntime(RayConfig(address="auto" if os.environ.get("RAY_ADDRESS") else None, num_cpus=num_cpus))
 
 
-# -- jobs of a cluster -------------------------------------------------------------------------------------------------
-
-
-# -- jobs of a cluster -------------------------------------------------------------------------------------------------
-
-
-def _submit(arguments: list[str]) -> int:
-    from fusion.submission.command import submit
-
-    return submit(arguments)
-
-
 def _job(arguments: list[str]) -> int:
     """`fusion job DIGEST ...`: what `fusion submit` has the cluster do."""
     from fusion.submission.inside import carry_out, checked
@@ -237,70 +226,30 @@ def _job(arguments: list[str]) -> int:
     return _composed(checked(arguments), lambda tree: carry_out(tree, run_config))
 
 
-# -- looking at what was made ------------------------------------------------------------------------------------------
+def _found_at(place: str) -> Callable[[list[str]], int]:
+    """The command at `module:function`, imported when it is called."""
 
+    def call(arguments: list[str]) -> int:
+        module, _, name = place.partition(":")
+        command: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
+        return command(arguments)
 
-def _show(arguments: list[str]) -> int:
-    from fusion.ledger.show import show
-
-    return show(arguments)
-
-
-def _explain(arguments: list[str]) -> int:
-    from fusion.ledger.explain import explain
-
-    return explain(arguments)
-
-
-def _ablate(arguments: list[str]) -> int:
-    from fusion.ablation import ablate
-
-    return ablate(arguments)
-
-
-def _push(arguments: list[str]) -> int:
-    from fusion.publish.push import push
-
-    return push(arguments)
-
-
-def _diff(arguments: list[str]) -> int:
-    from fusion.ledger.diff import diff
-
-    return diff(arguments)
-
-
-def _report(arguments: list[str]) -> int:
-    from fusion.results import rewrite_report
-
-    return rewrite_report(arguments)
-
-
-def _align(arguments: list[str]) -> int:
-    from fusion.align_command import align
-
-    return align(arguments)
-
-
-def _doctor(arguments: list[str]) -> int:
-    from fusion.doctor import examine
-
-    return examine(arguments)
+    return call
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "plan": _plan,
-    "submit": _submit,
+    "submit": _found_at("fusion.submission.command:submit"),
     "job": _job,
     "eval": _eval,
-    "show": _show,
-    "explain": _explain,
-    "ablate": _ablate,
-    "push": _push,
-    "diff": _diff,
+    "show": _found_at("fusion.ledger.show:show"),
+    "explain": _found_at("fusion.ledger.explain:explain"),
+    "ablate": _found_at("fusion.ablation:ablate"),
+    "push": _found_at("fusion.publish.push:push"),
+    "diff": _found_at("fusion.ledger.diff:diff"),
     "merge": _merge,
-    "report": _report,
-    "align": _align,
-    "doctor": _doctor,
+    "report": _found_at("fusion.results:rewrite_report"),
+    "align": _found_at("fusion.align_command:align"),
+    "doctor": _found_at("fusion.doctor:examine"),
 }

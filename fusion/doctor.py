@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -20,7 +21,10 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 looked at, not written
 
 
 def examine(arguments: Sequence[str]) -> int:
-    """Print every finding; 1 if something would stop a run."""
+    """`fusion doctor`: print every finding; 1 if something would stop a run."""
+    argparse.ArgumentParser(prog="fusion doctor", description="check this machine and say what to type").parse_args(
+        arguments
+    )
     console = Console()
     findings = [check() for check in CHECKS]
     for finding in findings:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion.cli import main
+from fusion.cli import COMMANDS, main
 from fusion.config import composed, typed
 from tests.end_to_end.pico import make_workspace
 
@@ -39,10 +39,13 @@ def plan(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--help") == 0
     text = capsys.readouterr().out
-    assert all(
-        f"fusion {name}" in text
-        for name in ("run", "plan", "show", "explain", "ablate", "push", "diff", "report", "doctor")
-    )
+    assert all(f"fusion {name}" in text for name in set(COMMANDS) - {"job"})  # that one is for the cluster to call
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"run", "plan", "eval", "job"}))
+def test_every_command_is_where_it_is_said_to_be_and_says_how(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(name, "--help") == 0
+    assert "usage: fusion" in capsys.readouterr().out
 
 
 def test_an_unknown_command_gets_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
