@@ -7,7 +7,7 @@ in the models' yaml. An estimate; what it takes for granted is in `fusion.planni
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fusion.errors import ConfigError
 from fusion.models import ModelRef, model_folder
@@ -15,6 +15,7 @@ from fusion.planning import disk, gpu_time, memory, tokens
 from fusion.planning.assumptions import Assumptions
 from fusion.planning.memory import GIB, Serving
 from fusion.planning.shapes import BYTES, Shape, shape_of
+from fusion.planning.step_forecast import StepForecast
 from fusion.planning.tokens import Domains, Load
 from fusion.recipe import Recipe
 from fusion.stages.distributions import DistributionsConfig
@@ -33,27 +34,6 @@ from fusion.train.config import TrainingConfig
 
 SCORER_TOKENS = 8192
 """Tokens of a batch of a reward model that has no such setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepForecast:
-    """One step. None: not known, and `note` says what to type."""
-
-    name: str
-    fingerprint: str
-    rows: int | None = 0
-    tokens: float = 0.0
-    gpu_hours: float | None = 0.0
-    hours: float | None = 0.0
-    """Of this step alone, on all the GPUs of its placement."""
-    memory_gib: float | None = None
-    """Of each of its GPUs; None: it uses none, or its model's shape is not known."""
-    disk_gib: float = 0.0
-    """What it leaves in the store."""
-    download_gib: float = 0.0
-    """Weights to fetch, once a model."""
-    note: str = ""
-    fits: bool = True
 
 
 def forecast(recipe: Recipe, assumptions: Assumptions) -> list[StepForecast]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion.cluster_config import ClusterConfig
-from fusion.planning.forecast import StepForecast
+from fusion.planning.step_forecast import StepForecast
 from fusion.report.number_text import count
 
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))

@@ -14,7 +14,8 @@ from fusion.objectives.infifpo import Fusion, Infifpo
 from fusion.objectives.simpo import Simpo
 from fusion.objectives.wrpo import Wrpo
 from fusion.pipeline import build
-from fusion.planning.forecast import StepForecast, forecast
+from fusion.planning.forecast import forecast
+from fusion.planning.step_forecast import StepForecast
 from fusion.recipe import Recipe
 from fusion.revisions import pin
 

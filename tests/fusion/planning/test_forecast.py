@@ -10,7 +10,8 @@ from rich.console import Console
 from fusion.config import composed, typed
 from fusion.pipeline import build
 from fusion.planning.assumptions import Assumptions, Domain
-from fusion.planning.forecast import StepForecast, forecast
+from fusion.planning.forecast import forecast
+from fusion.planning.step_forecast import StepForecast
 from fusion.planning.table import forecast_table, short
 
 COMMIT = "c" * 40

@@ -9,7 +9,8 @@ import pytest
 from fusion.config import composed, typed
 from fusion.pipeline import build
 from fusion.planning.assumptions import Assumptions
-from fusion.planning.forecast import StepForecast, forecast
+from fusion.planning.forecast import forecast
+from fusion.planning.step_forecast import StepForecast
 from fusion.recipe import Recipe
 from fusion.revisions import pin
 

@@ -1,0 +1,26 @@
+"""What is expected of one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StepForecast:
+    """One step. None: not known, and `note` says what to type."""
+
+    name: str
+    fingerprint: str
+    rows: int | None = 0
+    tokens: float = 0.0
+    gpu_hours: float | None = 0.0
+    hours: float | None = 0.0
+    """Of this step alone, on all the GPUs of its placement."""
+    memory_gib: float | None = None
+    """Of each of its GPUs; None: it uses none, or its model's shape is not known."""
+    disk_gib: float = 0.0
+    """What it leaves in the store."""
+    download_gib: float = 0.0
+    """Weights to fetch, once a model."""
+    note: str = ""
+    fits: bool = True
