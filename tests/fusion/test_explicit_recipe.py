@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from fusion.plan import Status
 from fusion.recipe import Recipe
 from fusion.results import conclude
 from fusion.runner import Outcome, Runner
-from fusion.runtime import InProcess
-from fusion.stages.distributions import DumpSession
+from fusion.runtime import Done, InProcess, Tasks, WorkerSpec
+from fusion.stages.distributions import DumpTask
+from fusion.step import Placement
 from tests.fusion.explicit.pico import make_pico_bpe
 from tests.tiny import make_pico_llama
 
@@ -38,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def run(models: tuple[Path, Path], tmp_path: Path) -> Run:
     target, source = models
 
-    def go(*overrides: str) -> tuple[Recipe, Outcome]:
+    def go(*overrides: str, runtime: InProcess | None = None) -> tuple[Recipe, Outcome]:
         tree = composed(
             [
                 "experiment=explicit_cpu",
@@ -62,7 +64,8 @@ def run(models: tuple[Path, Path], tmp_path: Path) -> Run:
         )
         recipe = build(typed(tree))
         config = recipe.config
-        runner = Runner(config.store.path, InProcess, config.cluster.capacity, Terminal(Console(quiet=True)))
+        terminal = Terminal(Console(quiet=True))
+        runner = Runner(config.store.path, lambda: runtime or InProcess(), config.cluster.capacity, terminal)
         outcome = runner.run(recipe.targets)
         (tmp_path / "runs" / config.name).mkdir(parents=True, exist_ok=True)
         (tmp_path / "runs" / config.name / "config.yaml").write_text("name: explicit_cpu\n")
@@ -113,24 +116,39 @@ def test_pairs_have_a_model_each(run: Run) -> None:
     assert table(recipe, outcome, "targets/gemma3_270m").accounts.rows_out > 20
 
 
-def test_a_run_that_dies_keeps_what_it_computed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, texts = DumpSession.process, list[str]()
+class Dying(InProcess):
+    """Notes which texts a model is asked to read, and goes away when more than `most` were."""
 
-    def dies_at_the_third(self: DumpSession, task: object) -> object:
-        texts.extend(task.wanted)  # type: ignore[attr-defined]
-        if len(texts) > 8:
-            raise EngineError("gone")
-        return whole(self, task)
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.texts: list[str] = []
 
-    monkeypatch.setattr(DumpSession, "process", dies_at_the_third)
+    def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        return super().map(worker, Watched(tasks, self), placement, name)
+
+
+@dataclass(frozen=True)
+class Watched:
+    tasks: Tasks
+    runtime: Dying
+
+    def __iter__(self) -> Iterator[object]:
+        for task in self.tasks:
+            if isinstance(task, DumpTask):
+                if len(self.runtime.texts) + len(task.wanted) > self.runtime.most:
+                    raise EngineError("gone")
+                self.runtime.texts.extend(task.wanted)
+            yield task
+
+    def remaining(self, task: object) -> object | None:
+        return self.tasks.remaining(task)
+
+
+def test_a_run_that_dies_keeps_what_it_computed(run: Run) -> None:
+    dying, living = Dying(most=8), Dying(most=10**6)
     with pytest.raises(StepFailed, match="gone"):
-        run("cluster.capacity.cpus=1")
-    first, dumped = set(texts[:8]), list[str]()
-
-    def noted(self: DumpSession, task: object) -> object:
-        dumped.extend(task.wanted)  # type: ignore[attr-defined]
-        return whole(self, task)
-
-    monkeypatch.setattr(DumpSession, "process", noted)
-    run("cluster.capacity.cpus=1")
-    assert sum(key in first for key in dumped) == len(first)  # the other model's, and the first model's not again
+        run("cluster.capacity.cpus=1", runtime=dying)
+    run("cluster.capacity.cpus=1", runtime=living)
+    read = set(dying.texts)
+    assert len(read) == 8
+    assert sum(text in read for text in living.texts) == 8  # by the other model; by the first not again
