@@ -31,6 +31,7 @@ from fusion.models import ModelRef, check_template, resolve
 from fusion.objectives.base import Objective
 from fusion.planning.assumptions import Assumptions
 from fusion.prompts.base import Prompts
+from fusion.prompts.decontaminate import Decontamination
 from fusion.prompts.stored import Stored
 from fusion.rewards.base import Reward
 from fusion.rewards.fits_target import FitsTarget
@@ -112,6 +113,8 @@ class Config:
     seed: int = 42
     near_duplicates: float = 0.9
     """Jaccard similarity of word shingles from which two prompts count as one; 1: exact only."""
+    decontaminate: Decontamination | None = None
+    """Benchmarks whose questions train nothing; null: none are named."""
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     target: TargetConfig | None = None
     """null: nothing is trained."""
@@ -238,6 +241,8 @@ def check(config: Config) -> None:
         reward.resolve()
     if config.prompts is not None:
         config.prompts.resolve()
+    if config.decontaminate is not None:
+        config.decontaminate.resolve()
 
 
 def _name_prompts(config: Config) -> None:

@@ -96,8 +96,14 @@ class Recipe:
     # -- prompts -------------------------------------------------------------------------------------------------
 
     def ingest(self, label: str, prompts: Prompts, apart_from: Step | None = None) -> Step:
-        """Read prompts, without duplicates, and without what is (nearly) a prompt of `apart_from`."""
-        config = ingest.IngestConfig(prompts=prompts, near_duplicates=self.config.near_duplicates)
+        """Read prompts without duplicates; those that train also without the questions of benchmarks, and without what
+        is (nearly) a prompt of `apart_from`.
+        """
+        config = ingest.IngestConfig(
+            prompts=prompts,
+            near_duplicates=self.config.near_duplicates,
+            decontaminate=None if label == "evaluation" else self.config.decontaminate,
+        )
         inputs = {} if apart_from is None else {"exclude": apart_from}
         return self._step("prompts", label, ingest.run, config, PROMPT, inputs, early=True)
 

@@ -39,6 +39,8 @@ class Pin:
     """null: not resolved."""
     how: str
     """Who said so, or why nobody could."""
+    is_needed: bool = True
+    """false: of a benchmark that may be missing (`decontaminate.allow_missing`)."""
 
 
 def notes(pins: Sequence[Pin]) -> list[str]:
@@ -59,13 +61,16 @@ def pin(tree: DictConfig, wait_s: float) -> list[Pin]:
         wait_s: how long to wait for the hub at most.
     """
     found = list(_branches(tree, ""))
+    spared = {
+        f"decontaminate.benchmarks.{name}" for name in OmegaConf.select(tree, "decontaminate.allow_missing") or ()
+    }
     asked = {(repo, kind, str(node.revision)) for node, _, repo, kind in found}
     answers = _ask(sorted(asked), wait_s) if asked else {}
     pins = []
     for node, key, repo, kind in found:
         branch = str(node.revision)
         commit, how = answers[repo, kind, branch]
-        pins.append(Pin(f"{key}.revision", repo, branch, commit, how))
+        pins.append(Pin(f"{key}.revision", repo, branch, commit, how, key not in spared))
         node.revision = commit or NO_COMMIT
         if "branch" in node:
             node.branch = branch
@@ -74,10 +79,10 @@ def pin(tree: DictConfig, wait_s: float) -> list[Pin]:
 
 def demand(pins: Sequence[Pin]) -> None:
     """Raises:
-    ConfigError: a branch was not resolved; names the key and what to type.
+    ConfigError: a branch that is needed was not resolved; names the key and what to type.
     """
     for one in pins:
-        if one.commit is None:
+        if one.commit is None and one.is_needed:
             raise ConfigError(
                 f"{one.key} is {one.branch!r} of {one.repo}, and which commit that is could not be found out: "
                 f"{one.how}. Check the name, the network and HF_TOKEN, or type {one.key}=COMMIT (40 hex digits)"

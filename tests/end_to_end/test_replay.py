@@ -164,3 +164,20 @@ def test_a_prompt_under_two_names_is_kept_once_and_its_answers_are_accounted_for
     reasons = [row["reason"] for row in table(tmp_path, "drops")]
     assert reasons.count("duplicate_prompt") == 1
     assert reasons.count("prompt_dropped") == 2
+
+
+def test_a_question_of_a_benchmark_trains_nothing_and_is_accounted_for(tmp_path: Path) -> None:
+    asked = "A baker sells forty rolls before noon and twice as many after it. How many rolls does she sell that day?"
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"prompt": asked.upper()}) + "\n")
+    own = tmp_path / "conf" / "decontaminate" / "own.yaml"
+    own.parent.mkdir(parents=True)
+    benchmarks = f"benchmarks: {{quiz: {{path: {tmp_path}/quiz.jsonl}}}}"
+    own.write_text(f"defaults: [{{/prompts@benchmarks.quiz: jsonl}}, _self_]\n{benchmarks}\n")
+    prompts = {"m/1": PROMPTS["m/1"], "baker": {"prompt": asked, "domain": "math", "reference": "120",
+                                                "answers": ("It is 120.", "It is 80.")}}  # fmt: skip
+    ran = replay(tmp_path, rows(prompts), "decontaminate=own", "--config-dir", str(tmp_path / "conf"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 in = 1 out + 1 in_benchmark" in ran.stdout
+    assert [row["prompt_id"] for row in table(tmp_path, "sft")] == ["m/1"]
+    (drop,) = [row for row in table(tmp_path, "drops") if row["reason"] == "in_benchmark"]
+    assert drop["detail"] == "quiz/quiz.jsonl:1: the same text"

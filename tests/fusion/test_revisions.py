@@ -147,3 +147,13 @@ def test_a_hub_that_keeps_silent_is_waited_for_so_long_and_no_longer(hub: None) 
     (one,) = pin(config(uri="hf://org/slow"), wait_s=0.3)
     assert one.commit is None
     assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_benchmark_that_may_be_missing_stops_no_run() -> None:
+    tree = composed(["experiment=quickstart", "decontaminate=fusechat3"])
+    with pytest.raises(ConfigError, match=r"decontaminate\.benchmarks\.alpaca_eval\.revision is 'main'"):
+        demand(pin(tree, wait_s=10))
+    names = ",".join(tree.decontaminate.benchmarks)
+    spared = composed(["experiment=quickstart", "decontaminate=fusechat3", f"decontaminate.allow_missing=[{names}]"])
+    demand(pin(spared, wait_s=10))

@@ -95,3 +95,11 @@ def test_a_limit_makes_a_trial_of_it() -> None:
     steps = forecasts(recipe("llama32_1b", "prompts.limit=64"))
     assert steps["prompts/train"].rows == 64
     assert sum(one.gpu_hours or 0 for one in steps.values()) < 1
+
+
+def test_no_question_of_the_benchmarks_trains() -> None:
+    """14 benchmarks, of which LiveBench has six data sets; the questions of the evaluation itself stay there."""
+    steps = recipe("qwen25_7b").steps
+    kept_out = steps["prompts/train"].config.decontaminate  # type: ignore[attr-defined]
+    assert len({name.split("_")[0] if name.startswith("livebench") else name for name in kept_out.benchmarks}) == 14
+    assert steps["prompts/evaluation"].config.decontaminate is None  # type: ignore[attr-defined]
