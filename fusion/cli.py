@@ -246,6 +246,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "show": _found_at("fusion.ledger.show:show"),
     "explain": _found_at("fusion.ledger.explain:explain"),
     "ablate": _found_at("fusion.ablation:ablate"),
+    "calibrate": _found_at("fusion.ledger.calibrate:calibrate"),
     "push": _found_at("fusion.publish.push:push"),
     "diff": _found_at("fusion.ledger.diff:diff"),
     "merge": _merge,

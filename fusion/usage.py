@@ -13,6 +13,7 @@ fusion: several strong, different language models into one compact model
                                                 rows of a finished run: sft, pairs, prompts, responses, drops, ...
   fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why
   fusion ablate RUN                             what would be lost without each source, from the stored answers
+  fusion calibrate RUN REWARD [--for OTHER]     a published window of margins as quantiles, for any reward
   fusion push RUN --to FOLDER|hf://datasets/OWNER/NAME
                                                 publish its data sets with a card: config, counts, licences, conflicts
   fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
