@@ -155,9 +155,23 @@ def answers(recipe: Recipe, prompts: Step) -> tuple[dict[str, Step], dict[str, d
 
 def evaluate(recipe: Recipe, held_out: Step, sft: Step, trained: Step) -> None:
     """The target before and after, and every source with an engine, on prompts that trained nothing."""
-    roles: dict[str, Step | None] = {"base": None, "sft": sft, "final": recipe.better_of(trained, held_out)}
+    roles: dict[str, Step | None] = {"base": None, "sft": sft, "final": better_of(recipe, trained, held_out)}
     engines = [name for name, source in recipe.config.sources.items() if source.model]
     measure(recipe, held_out, roles | dict.fromkeys(engines))
+
+
+def better_of(recipe: Recipe, trained: Step, held_out: Step) -> Step:
+    """What preference training made, or the best of the last checkpoints that it kept."""
+    choice, reward = recipe.config.train.preference.choice, recipe.evaluation.reward
+    if choice.of_last == 1:
+        return trained
+    candidates = {}
+    for i in range(1, choice.of_last + 1):
+        label, model = f"evaluation-candidate{i}", recipe.candidate(trained, i)
+        answers = recipe.answer(label, recipe.target.name, held_out, recipe.evaluation.sampling, model)
+        judged = recipe.judge(label, held_out, answers, [reward], f"candidate{i}")
+        candidates[i] = model, answers, judged[reward]
+    return recipe.choose(held_out, candidates)
 
 
 def measure(recipe: Recipe, held_out: Step, models: Mapping[str, Step | None]) -> None:

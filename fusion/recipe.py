@@ -1,26 +1,20 @@
 """The verbs a pipeline is written in: each makes one step, or one step a source, from the config.
 
-A `Recipe` collects the steps that a run is to make, by name, so that the run folder and the report find them again.
+A `Recipe` collects the steps that a run is to make by name, so that the run folder and the report find them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypedDict, TypeVar, Unpack
 
 from fusion import registry
-from fusion.config import Config, EvaluationConfig, TargetConfig
-from fusion.errors import ConfigError
 from fusion.fingerprint import fingerprint
-from fusion.generators.base import Generator, Sampling
-from fusion.models import ModelRef
-from fusion.objectives.base import Objective
+from fusion.generators.base import Sampling
 from fusion.prompts.base import Prompts
-from fusion.runtime import Runtime
+from fusion.recipe_base import More, Steps
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
-from fusion.selection.base import Selection
 from fusion.stages import (
     choose,
     compare,
@@ -36,62 +30,16 @@ from fusion.stages import (
     train_sft,
     trust,
 )
-from fusion.step import CHECKPOINT, Placement, Step, Tree
-from fusion.table import Table
-from fusion.work import Work
+from fusion.step import CHECKPOINT, Step
 
-T = TypeVar("T")
-StepRun = Callable[[Sequence[Work], Runtime], None]
 PROMPTS_BY_CONTENT = frozenset({"prompts"})
 PREFERENCE_VERSION = 2
 """Of reference log-probabilities and preference training. 2: a prompt that is cut keeps its beginning of sequence."""
 
 
-class _More(TypedDict, total=False):
-    """What a step may say beyond what it makes from what; see `fusion.step.Step`."""
-
-    row_local: bool
-    by_content: frozenset[str]
-    early: bool
-    streams: frozenset[str]
-    after: tuple[Step, ...]
-    gang: str
-    placement: Placement
-    version: int
-
-
 @dataclass
-class Recipe:
-    """Steps by name, in the order they were written down. Names are `responses/gemma3_270m`, `pairs/train`, ..."""
-
-    config: Config
-    steps: dict[str, Step] = field(default_factory=dict)
-
-    @property
-    def targets(self) -> list[Step]:
-        return list(self.steps.values())
-
-    # What a recipe needs and a config may lack: each refused by name before anything starts.
-
-    @property
-    def target(self) -> TargetConfig:
-        return _needed(self.config.target, "target", "target=smollm2_135m (conf/target/ lists them)")
-
-    @property
-    def prompts(self) -> Prompts:
-        return _needed(self.config.prompts, "prompts", "prompts=easy_reasoning (conf/prompts/ lists them)")
-
-    @property
-    def selection(self) -> Selection:
-        return _needed(self.config.selection, "selection", "selection=correct_vs_wrong")
-
-    @property
-    def objective(self) -> Objective:
-        return _needed(self.config.objective, "objective", "objective=ln_dpo")
-
-    @property
-    def evaluation(self) -> EvaluationConfig:
-        return _needed(self.config.evaluation, "evaluation", "prompts@evaluation.prompts=... evaluation.reward=...")
+class Recipe(Steps):
+    """One verb a kind of step; names are `responses/gemma3_270m`, `pairs/train`, ..."""
 
     # -- prompts -------------------------------------------------------------------------------------------------
 
@@ -139,7 +87,7 @@ class Recipe:
         weights = config.model if checkpoint is None else checkpoint.fingerprint
         engine = "engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator})
         place = self._placement("responses", name)
-        more = _More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=place, gang=engine)
+        more = More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=place, gang=engine)
         return self._step("responses", label, generate.run, config, RESPONSE, inputs, **more)
 
     # -- rewards -------------------------------------------------------------------------------------------------
@@ -154,7 +102,7 @@ class Recipe:
                 config = trust.TrustStepConfig(
                     reward=reward, name=name, trust=self.config.trust, sources=list(responses)
                 )
-                more = _More(streams=streams, placement=self._placement("rewards", name))
+                more = More(streams=streams, placement=self._placement("rewards", name))
                 made[name] = self._step("trust", name, trust.run, config, TRUST, inputs, **more)
         return made
 
@@ -177,7 +125,7 @@ class Recipe:
         made = {}
         for name in rewards:
             reward = self.config.rewards.get(name) or self.config.benchmarks[name].reward
-            more = _More(
+            more = More(
                 row_local=True,
                 by_content=PROMPTS_BY_CONTENT,
                 streams=frozenset({"responses"}),
@@ -225,7 +173,7 @@ class Recipe:
             chat=self.target.model.chat, train=self.config.train.preference, roles=list(self.objective.roles)
         )
         inputs, place = {"pairs": pairs, "model": model}, self._placement("logprobs", "reference")
-        more = _More(row_local=True, by_content=frozenset({"pairs"}), placement=place, version=PREFERENCE_VERSION)
+        more = More(row_local=True, by_content=frozenset({"pairs"}), placement=place, version=PREFERENCE_VERSION)
         return self._step("logprobs", "reference", reference.run, config, LOGPROB, inputs, **more)
 
     def train_preference(
@@ -240,23 +188,23 @@ class Recipe:
         if reference_logprobs is not None:
             inputs["reference"] = reference_logprobs
         label = "final" if config.train.choice.of_last == 1 else "candidates"
-        more = _More(placement=self._placement("checkpoint", "final"), version=PREFERENCE_VERSION)
+        more = More(placement=self._placement("checkpoint", "final"), version=PREFERENCE_VERSION)
         return self._step("checkpoint", label, train_preference.run, config, CHECKPOINT, inputs, **more)
 
-    def better_of(self, trained: Step, held_out: Step) -> Step:
-        """The final model: what preference training made, or the best of the last checkpoints that it kept."""
-        choice = self.config.train.preference.choice
-        if choice.of_last == 1:
-            return trained
-        name, reward, inputs = self.target.name, self.evaluation.reward, {"prompts": held_out}
-        for i in range(1, choice.of_last + 1):
-            config = choose.TakeConfig(from_last=i)
-            one = self._step("checkpoint", f"candidate{i}", choose.take, config, CHECKPOINT, {"candidates": trained})
-            answers = self.answer(f"evaluation-candidate{i}", name, held_out, self.evaluation.sampling, one)
-            judged = self.judge(f"evaluation-candidate{i}", held_out, answers, [reward], f"candidate{i}")
-            inputs |= {f"candidate:{i}": one, f"responses:{i}": answers, f"rewards:{i}": judged[reward]}
-        decides = choose.ChooseConfig(choice=choice, reward=reward)
-        return self._step("checkpoint", "final", choose.run, decides, CHECKPOINT, inputs)
+    def candidate(self, trained: Step, from_last: int) -> Step:
+        """One of the last checkpoints that preference training kept, as a model of its own."""
+        config = choose.TakeConfig(from_last=from_last)
+        return self._step(
+            "checkpoint", f"candidate{from_last}", choose.take, config, CHECKPOINT, {"candidates": trained}
+        )
+
+    def choose(self, prompts: Step, candidates: Mapping[int, tuple[Step, Step, Step]]) -> Step:
+        """The best of the last checkpoints; `candidates`: from_last -> model, its responses, their rewards."""
+        inputs = {"prompts": prompts}
+        for i, (model, responses, rewards) in candidates.items():
+            inputs |= {f"candidate:{i}": model, f"responses:{i}": responses, f"rewards:{i}": rewards}
+        config = choose.ChooseConfig(choice=self.config.train.preference.choice, reward=self.evaluation.reward)
+        return self._step("checkpoint", "final", choose.run, config, CHECKPOINT, inputs)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -272,34 +220,3 @@ class Recipe:
         config = evaluate.EvaluateConfig(models=list(roles), reward=self.evaluation.reward)
         scores = self._step("evaluation", "scores", evaluate.run, config, EVALUATION, inputs)
         return scores, self._step("comparison", "scores", compare.run, config, COMPARISON, inputs)
-
-    # -- private -------------------------------------------------------------------------------------------------
-
-    def _step(
-        self,
-        kind: str,
-        label: str,
-        run: StepRun,
-        config: object,
-        produces: Table | Tree,
-        inputs: Mapping[str, Step],
-        **more: Unpack[_More],
-    ) -> Step:
-        step = Step(kind=kind, label=label, run=run, config=config, produces=produces, inputs=inputs, **more)
-        self.steps[step.name] = step
-        return step
-
-    def _model(self, name: str) -> tuple[ModelRef, Generator]:
-        source = self.config.sources.get(name)
-        if source is None or source.model is None:
-            return self.target.model, self.config.generator
-        return source.model, source.generator or self.config.generator
-
-    def _placement(self, kind: str, label: str) -> Placement:
-        return self.config.cluster.placement(kind, label)
-
-
-def _needed(value: T | None, key: str, example: str) -> T:
-    if value is None:
-        raise ConfigError(f"this recipe needs {key}, which is not set; type e.g. {example}")
-    return value
