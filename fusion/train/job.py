@@ -210,8 +210,8 @@ def _hand_over(files: str) -> None:
 def _process_group() -> Iterator[None]:
     """A process group of one, where nobody made one (without Ray).
 
-    The group stays until the process ends: DeepSpeed keeps references to it that cannot be taken back. Accelerate's
-    state goes, or a second job would get the first one's DeepSpeed settings.
+    It ends with the job, and all that DeepSpeed keeps of it: an engine of the same process would end it too, for vLLM
+    takes a group that is there for its own. Accelerate's state goes, or the next job would get this one's settings.
     """
     if "RANK" in os.environ:
         yield
@@ -225,8 +225,11 @@ def _process_group() -> Iterator[None]:
     try:
         yield
     finally:
+        import deepspeed
         from accelerate.state import AcceleratorState, GradientState
 
+        if deepspeed.comm.is_initialized():
+            deepspeed.comm.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
         for name in os.environ.keys() - before.keys():

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fusion.errors import StepFailed
 from fusion.objectives.ln_dpo import LnDpo
@@ -143,6 +144,17 @@ def test_candidates_with_adapters_are_merged_while_training_goes_on(tmp_path: Pa
     assert sorted(path.name for path in Path(job.files).iterdir()) == ["step-20", "step-21"]
     last = replace(job, files=str(Path(job.files) / "step-21"))
     assert_same_outcome(last, plain, 1e-6)
+
+
+def test_jobs_of_one_process_do_not_need_each_others_group(tmp_path: Path) -> None:
+    """Between them an engine of the same process may have made a process group and ended it, as vLLM does."""
+    make_job(tmp_path / "first").run(0, 1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    torch.distributed.destroy_process_group()
+    job = make_job(tmp_path / "second")
+    job.run(0, 1)
+    assert not torch.distributed.is_initialized()
+    assert Workspace(Path(job.work)).result() is not None
 
 
 def test_a_finished_job_is_not_done_again(tmp_path: Path) -> None:
