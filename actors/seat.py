@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,10 @@ from fusion.errors import EngineError
 from fusion.step import Placement
 
 CHECK_S = 0.05
+PATIENCE = 0.25
+"""Share of the time to leave in which processes may leave by themselves."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +49,37 @@ def take_seat(placement: Placement) -> Seat:
 def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
     """Return when the process and those it started have left their node: its devices are free then.
 
+    Ray asks a process to end, and one that hangs in its own exit does not hear it, nor that its node has gone; so what
+    has not left after a while is killed by the system.
+
     Raises:
         EngineError: naming the processes that stay.
     """
     if seat.node_id == ray.get_runtime_context().get_node_id():
-        left = remaining(seat.pid, timeout_s)
+        killed, left = evict(seat.pid, timeout_s)
     else:
         there = NodeAffinitySchedulingStrategy(seat.node_id, soft=False)
         try:
-            left = ray.get(
-                ray.remote(remaining).options(num_cpus=0, scheduling_strategy=there).remote(seat.pid, timeout_s)
+            killed, left = ray.get(
+                ray.remote(evict).options(num_cpus=0, scheduling_strategy=there).remote(seat.pid, timeout_s)
             )
         except RayError:
             return  # the node itself is gone, and all its processes with it
+    if killed:
+        log.warning("%s: processes %s on %s hung at their end and were killed", name, killed, seat.host)
     if left:
         raise EngineError(
             f"{name}: killed {timeout_s:.0f} s ago, but processes {left} on {seat.host} live and may hold its devices"
         )
+
+
+def evict(pid: int, timeout_s: float) -> tuple[list[int], list[int]]:
+    """Wait for `pid` and its group to leave this machine, and kill those that do not; (killed, still there)."""
+    killed = remaining(pid, timeout_s * PATIENCE)
+    for one in killed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    return killed, remaining(pid, timeout_s * (1 - PATIENCE))
 
 
 def remaining(pid: int, timeout_s: float) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from actors.seat import remaining
+from actors.seat import evict, remaining
 
 PARENT = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
 
@@ -21,3 +21,13 @@ def test_a_child_that_outlives_its_parent_is_still_there() -> None:
     assert remaining(parent.pid, 0.1) == [child]
     subprocess.run(["kill", str(child)], check=True)
     assert remaining(parent.pid, 5) == []
+
+
+def test_what_does_not_leave_by_itself_is_killed_with_what_it_started() -> None:
+    """Seen: an actor that hung in its exit for 13 minutes after Ray had killed it and its node had gone."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert evict(parent.pid, 2) == (sorted([parent.pid, child]), [])
+    parent.wait()
+    assert evict(parent.pid, 2) == ([], [])

@@ -152,10 +152,11 @@ def ray_data_llm() -> Iterator[Round]:
     from actors.stream import _settings
     from fusion.cluster_config import RayConfig
 
-    connection = connect(RayConfig())
+    connection = connect(RayConfig(num_cpus=12))  # each of its five stages asks for one
     config = vLLMEngineProcessorConfig(
         model_source=str(prepare(source().model, Path(DEFAULT_CACHE).expanduser())),
         engine_kwargs=ENGINE, batch_size=PART_ROWS, concurrency=1, log_engine_metrics=False,
+        placement_group_config={"bundles": [{"CPU": 1}]},  # it asks for a GPU otherwise, and waits for it silently
     )  # fmt: skip
     sampling = {"temperature": 0.8, "top_k": 40, "max_tokens": NUM_TOKENS, "seed": 1}
     processor = build_processor(
