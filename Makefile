@@ -9,6 +9,8 @@ SOURCES := fusion actors tests
 export RAY_DEDUP_LOGS := 0
 export TOKENIZERS_PARALLELISM := false
 
+TESTED := $(VENV)/.tested
+
 .PHONY: help setup sandbox quickstart test chaos fast check format lint types bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
@@ -37,16 +39,21 @@ $(VENV)/.installed: $(LOCK) requirements/models.txt pyproject.toml
 	@$(PIP) --no-deps -e .
 	@touch $@
 
+# What tests talk to: a server of S3, checkers of Kubernetes files and shell scripts.
+$(TESTED): requirements/tests.txt | setup
+	@$(PIP) --no-deps -r requirements/tests.txt
+	@touch $@
+
 quickstart: setup
 	@$(BIN)/fusion run experiment=quickstart
 
-test: setup
+test: setup $(TESTED)
 	@$(BIN)/python -m pytest tests
 
-chaos: setup
+chaos: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -m chaos
 
-fast: setup
+fast: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -m "not slow"
 
 format: setup
