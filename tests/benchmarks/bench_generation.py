@@ -2,8 +2,8 @@
 
 Same model, prompts, sampling, engine arguments and threads; all but ours throw away what they make. Goals, in tokens/s:
 ours / bare at least 0.97, ours / ray.data.llm at least 1.0; time with commits / without at most 1.02. Engines start
-before anything is measured; ray.data.llm, which starts one a data set, gets its prompts through a feed like our
-streams. One answer a prompt, since it keeps one.
+before anything is measured; ray.data.llm starts one a data set, so all rounds are one data set whose prompts wait for
+their turn. One answer a prompt, since it keeps one.
 """
 
 from __future__ import annotations
@@ -145,15 +145,13 @@ def _tasks(store: Path, number: int, commits: bool) -> list[Asked]:
 def ray_data_llm() -> Iterator[Round]:
     """Ray's own batch inference."""
     import ray
-    from ray.data import DataContext
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     from actors.cluster import connect
-    from actors.feed import Feed, FeedSource
-    from actors.stream import _settings
+    from actors.feed import Feed
     from fusion.cluster_config import RayConfig
 
-    connection = connect(RayConfig(num_cpus=12))  # each of its five stages asks for one
+    connection = connect(RayConfig(num_cpus=12))  # one for each of its stages, and some
     config = vLLMEngineProcessorConfig(
         model_source=str(prepare(source().model, Path(DEFAULT_CACHE).expanduser())),
         engine_kwargs=ENGINE, batch_size=PART_ROWS, concurrency=1, log_engine_metrics=False,
@@ -163,25 +161,30 @@ def ray_data_llm() -> Iterator[Round]:
     processor = build_processor(
         config,
         preprocess=lambda row: {
-            "messages": [{"role": "user", "content": row["item"].decode()}], "sampling_params": sampling,
+            "messages": [{"role": "user", "content": row["text"]}], "sampling_params": sampling,
         },
         postprocess=lambda row: {"tokens": row["num_generated_tokens"]},
     )  # fmt: skip
-    feed = ray.remote(Feed).options(num_cpus=0).remote(100, 0)
-    with DataContext.current(_settings()):
-        made = processor(ray.data.read_datasource(FeedSource(feed), override_num_blocks=1))
+    turns = ray.remote(Feed).options(num_cpus=0).remote(1, 0)
+
+    def in_its_turn(row: dict[str, object]) -> dict[str, object]:
+        ray.get(turns.after.remote(row["round"]))
+        return row
+
+    prompts = [{"round": number, "text": text} for number in range(ROUNDS) for text in questions(number)]
+    waiting = ray.data.from_items(prompts, override_num_blocks=len(prompts) // PART_ROWS)
+    # CPUs of its own keep it a stage of its own: one with the first stage, it would hold up what went before.
+    made = processor(waiting.map(in_its_turn, num_cpus=0.001, concurrency=8))
     # Fetching ahead would hold a round's last answer back until the next round's first is there.
     rows = chain.from_iterable(batch["tokens"] for batch in made.iter_batches(batch_size=None, prefetch_batches=0))
 
     def one_round(number: int) -> tuple[float, float]:
         started = time.perf_counter()
-        for text in questions(number):
-            ray.get(feed.append.remote(text.encode()))
+        ray.get(turns.append.remote(b""))
         tokens = sum(int(next(rows)) for _ in range(NUM_PROMPTS))
         return tokens, time.perf_counter() - started
 
     yield one_round
-    ray.get(feed.end.remote())
     connection.disconnect()
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.end_to_end.pico import command, environment, fusion, make_workspace, result, rows
+from tests.end_to_end.pico import EXACT, command, environment, fusion, make_workspace, result, rows
 from tests.s3_server import BUCKET, needs_s3, s3_server
 
 pytestmark = pytest.mark.slow
 STORE = f"store.path=s3://{BUCKET}/fusion/store"
-SAVE = ("train.sft.execution.save_every_steps=1", "train.preference.execution.save_every_steps=1")
+SAVE = (*EXACT, "train.sft.execution.save_every_steps=1", "train.preference.execution.save_every_steps=1")
 
 
 @pytest.fixture(scope="module")
