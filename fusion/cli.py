@@ -126,15 +126,29 @@ def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import open_dict
 
-        job = HydraConfig.get()
-        if job.mode is not None and job.mode.name == "MULTIRUN":
+        swept = _swept(arguments)
+        if swept:
+            chosen = [one for one in HydraConfig.get().overrides.task if one.partition("=")[0] in swept]
             with open_dict(tree):
-                tree.name = f"{tree.name},{job.job.override_dirname}"
+                tree.name = ",".join([tree.name, *chosen]).replace("/", "_")
         codes.append(_guarded(lambda: body(tree)))
 
-    sys.argv = ["fusion", *arguments]
+    # Hydra's parser refuses overrides on both sides of a flag.
+    sys.argv = ["fusion", *sorted(arguments, key=_is_override)]
     task()
     return max(codes, default=0)
+
+
+def _swept(arguments: Sequence[str]) -> set[str]:
+    """Keys that are given several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    typed = OverridesParser.create().parse_overrides([one for one in arguments if _is_override(one)])
+    return {override.get_key_element() for override in typed if override.is_sweep_override()}
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 def plan_config(tree: DictConfig) -> int:

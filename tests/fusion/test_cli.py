@@ -173,3 +173,17 @@ def test_a_field_of_any_section_is_known_by_its_closest(plan) -> None:  # type: 
         code, _, errors = plan(override)
         assert code == 2
         assert f"Did you mean {meant}" in errors
+
+
+def test_a_sweep_may_be_asked_for_between_overrides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra's own parser takes overrides before `-m` or after it, not both."""
+    monkeypatch.chdir(tmp_path)
+    answer = {"prompt": "1 + 1?", "source": "a", "reference": "2", "domain": "math", "rewards": {"r": 0.5}}
+    rows = [answer | {"sample_index": i, "response": text} for i, text in enumerate(("It is 2.", "It is 3."))]
+    Path("answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    policies = "selection.pair_policy=same_source,cross_source"
+    assert call("run", "experiment=replay", "replay.path=answers.jsonl", "-m", policies) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == [
+        "replay,selection.pair_policy=cross_source", "replay,selection.pair_policy=same_source"
+    ]  # fmt: skip
+    assert call("run", "experiment=replay", "replay.path=answers.jsonl", "--cfg", "job", "seed=3") == 0

@@ -1,0 +1,63 @@
+"""The README's commands typed as they stand, where a quickstart has been run: CI does it after `make quickstart`.
+
+Every command is here or in `ELSEWHERE`, which says what runs it instead: those take a cluster, data, or many minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ELSEWHERE = {
+    "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_run.py adds prompts to a small run",
+    "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/fusion/test_cli.py sweeps over stored answers",
+    "fusion eval benchmark=[gsm8k,math500] target=smollm2_135m data=FOLDER": "tests/end_to_end/test_eval_pico.py",
+    "fusion submit experiment=quickstart": "tests/end_to_end/test_submit.py",
+}
+ANSWER = {"prompt": "1 + 1?", "source": "a", "response": "2", "reference": "2", "domain": "math"}
+
+
+def commands() -> list[str]:
+    lines = (line.strip() for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    "))
+    return [line for line in lines if line.startswith("fusion ")]
+
+
+def main() -> None:
+    unknown = ELSEWHERE.keys() - set(commands())
+    assert not unknown, f"not in the README any more: {unknown}"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _furnish(folder)
+        for line in commands():
+            if line in ELSEWHERE:
+                print(f"elsewhere  {line}  ({ELSEWHERE[line]})")
+                continue
+            words = line.replace("KEY", _a_key(folder)).split()
+            done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True)
+            print(f"exit {done.returncode}     {line}", flush=True)
+            if done.returncode:
+                sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
+
+
+def _furnish(folder: Path) -> None:
+    """What the commands name: the runs, a store, answers of one's own, a merge of two of its models, a text."""
+    for name in ("runs", "store", "README.md"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "answers.jsonl").write_text(json.dumps(ANSWER) + "\n")
+    merge = [f"  - {{model: runs/quickstart/models/{name}, parameters: {{weight: 1.0}}}}" for name in ("sft", "final")]
+    (folder / "config.yml").write_text("\n".join(["merge_method: linear", "dtype: float32", "models:", *merge]) + "\n")
+
+
+def _a_key(folder: Path) -> str:
+    """Of a prompt of the quickstart, as `fusion show` prints it."""
+    command = [sys.executable, "-m", "fusion", "show", "quickstart", "prompts", "--limit", "1", "--json"]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return str(json.loads(shown.stdout.splitlines()[0])["prompt_id"])
+
+
+if __name__ == "__main__":
+    main()
