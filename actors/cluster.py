@@ -23,6 +23,7 @@ import ray
 from actors.head import JOINED_GRACE_S, OWN_GRACE_S, HeadWatch, end_without_head
 from fusion.cluster_config import RayConfig
 from fusion.errors import ConfigError, EngineError
+from fusion.submission.head import admit, probe
 
 START_S = 120.0
 JOIN_S = 30.0
@@ -53,7 +54,7 @@ def connect(config: RayConfig) -> Connection:
     """Join the Ray at `config.address`, or start one here; a process that is connected already stays as it is.
 
     Raises:
-        ConfigError: no Ray answers at the address within half a minute.
+        ConfigError: no Ray answers at the address within half a minute, or it takes jobs from anybody.
         EngineError: a local Ray did not start within two minutes.
     """
     if ray.is_initialized():
@@ -67,9 +68,12 @@ def connect(config: RayConfig) -> Connection:
 
     def keep() -> None:
         try:
-            _init(config)
+            dashboard = _init(config)
+            if config.address is not None and dashboard:
+                admit(probe(f"http://{dashboard}"), config.allow_open_head or "", "cluster.ray.allow_open_head={}")
         except Exception as error:
             failure.append(error)
+            ray.shutdown()
             return
         finally:
             ready.set()
@@ -86,6 +90,8 @@ def connect(config: RayConfig) -> Connection:
         is_ready = ready.wait(allowed_s)
     if not is_ready:
         raise _refusal(config, TimeoutError(f"nothing happened for {allowed_s:.0f} s"))
+    if failure and isinstance(failure[0], ConfigError):
+        raise failure[0]
     if failure:
         raise _refusal(config, failure[0]) from failure[0]
     quiet()
@@ -131,12 +137,13 @@ def _stderr_in_log() -> Iterator[None]:
                 log.info("while Ray started: %s", line)
 
 
-def _init(config: RayConfig) -> None:
+def _init(config: RayConfig) -> str:
+    """Returns host:port of the dashboard, where there is one."""
     # Ray's native code writes its errors to stderr for good, even about ordinary use of Ray Data (ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if config.address is not None:
-        ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
-        return
+        found = ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+        return found.dashboard_url or ""
     # Read by Ray's own processes when they start: no usage report leaves the machine, and hidden devices stay hidden.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -150,6 +157,7 @@ def _init(config: RayConfig) -> None:
         logging_level=logging.ERROR,
         _temp_dir=config.temp_dir,
     )
+    return ""
 
 
 def _probe(address: str) -> None:

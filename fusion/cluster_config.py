@@ -32,6 +32,8 @@ class RayConfig:
     """Folder of Ray's sessions and logs, at most 40 characters; null: Ray's own, /tmp/ray. Used when starting Ray."""
     object_store_gib: float = 0.25
     """Shared memory of a Ray started here. Keys and receipts travel through it, never text, so little is enough."""
+    allow_open_head: str | None = None
+    """host:port of the dashboard of a head that takes jobs without a token, to join it all the same; `*`: any."""
     resource_wait_s: float = 1800.0
     """How long a worker may wait for nodes with free GPUs. A guess: twice what autoscalers take for a GPU node."""
 

@@ -13,6 +13,7 @@ from fusion.errors import ConfigError
 
 DEFAULT = "http://127.0.0.1:8265"
 PROBE_S = 10.0
+ANY = "*"
 ENVIRONMENT = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Where `ray job` looks for the address, in this order."""
 
@@ -73,18 +74,19 @@ def probe(url: str) -> Head:
     return Head(url, is_open=True, ray_version=str(version.get("ray_version", "")))
 
 
-def admit(head: Head, allowed: str) -> None:
+def admit(head: Head, allowed: str, option: str = "--allow-open-head {}") -> None:
     """Let a head be used if it checks tokens, or if the user named it all the same.
 
     Args:
-        allowed: host:port of an open head that is allowed; empty: none is.
+        allowed: host:port of an open head that is allowed; empty: none is; `*`: any is.
+        option: how a user names one.
 
     Raises:
         ConfigError: it is open, and it is not the one that was named.
     """
-    if head.is_open and head.name != allowed:
+    if head.is_open and allowed not in (head.name, ANY):
         raise ConfigError(
             f"the head at {head.url} takes jobs without a token: whoever reaches it runs code there (CVE-2023-48022). "
             f"Start it with `ray get-auth-token --generate; RAY_AUTH_MODE=token ray start --head`; or, where nobody "
-            f"else can reach it, name it: --allow-open-head {head.name}"
+            f"else can reach it, name it: {option.format(head.name)}"
         )

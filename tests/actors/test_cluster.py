@@ -17,6 +17,7 @@ import pytest
 
 from fusion.cluster_config import RayConfig
 from fusion.errors import ConfigError
+from tests.end_to_end.ray_head import ray_head
 from tests.workers import is_alive, sessions, written
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +114,18 @@ def test_ray_client_addresses_are_refused_with_the_way_to_go() -> None:
 def test_a_temporary_folder_too_long_for_sockets_is_refused() -> None:
     with pytest.raises(ConfigError, match="at most 40 characters"):
         RayConfig(temp_dir="/tmp/" + "x" * 60)
+
+
+def test_a_head_that_takes_jobs_from_anybody_is_not_joined_unless_it_is_named() -> None:
+    with ray_head(is_open=True, num_cpus=1) as head:
+        code = "import sys; from actors.cluster import *; connect(RayConfig(address=sys.argv[1], **eval(sys.argv[2])))"
+
+        def join(settings: dict[str, str]) -> str:
+            words = [sys.executable, "-c", code, head.gcs, repr(settings)]
+            variables = os.environ | head.environment | {"RAY_AUTH_MODE": "disabled"}
+            return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=120).stderr
+
+        name = head.url.removeprefix("http://")
+        assert f"ConfigError: the head at {head.url} takes jobs without a token" in (refused := join({}))
+        assert f"cluster.ray.allow_open_head={name}" in refused
+        assert "Error" not in join({"allow_open_head": name})
