@@ -17,13 +17,14 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusion import location
 from fusion.errors import ArtifactError
+from fusion.part_keys import PartKeys, drop_keys, part_keys
 from fusion.schema import DROP, Reason, key_string
 from fusion.table import Table
 
@@ -40,6 +41,8 @@ class Part:
     name: str
     rows: int
     bytes: int
+    keys: PartKeys | None = field(default=None, compare=False, repr=False)
+    """Only in what its writer reports; no manifest holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ class PartFolder:
         data = buffer.getvalue()
         name = f"{folder}/{_part_name(data)}"
         location.put(location.join(self.path, name), data)
-        return (Part(name, rows.num_rows, len(data)),)
+        keys = drop_keys(rows) if folder == "drops" else part_keys(rows, self.table)
+        return (Part(name, rows.num_rows, len(data), keys),)
 
 
 @dataclass(frozen=True)
@@ -194,11 +198,17 @@ def open_artifact(path: str, table: Table) -> Artifact | None:
     manifest = read_manifest(path)
     if manifest is None:
         return None
+    there = {f"{kind}/{name}": size for kind in ("parts", "drops") for name, size in _sizes(path, kind, manifest)}
     for entry in [*manifest["parts"], *manifest["drops"]]:  # type: ignore[misc]
-        if location.size(location.join(path, entry["name"])) != entry["bytes"]:
+        if there.get(entry["name"]) != entry["bytes"]:
             log.warning("%s: part %s is missing or torn; its rows will be done again", path, entry["name"])
             return None
     return Artifact(path, table, manifest)
+
+
+def _sizes(path: str, kind: str, manifest: Mapping[str, object]) -> Iterable[tuple[str, int]]:
+    """Of a kind of parts, by one listing; none if the manifest lists none."""
+    return location.sizes(location.join(path, kind)).items() if manifest[kind] else ()
 
 
 def read_manifest(path: str) -> dict[str, object] | None:
@@ -218,7 +228,8 @@ def write_json(path: str, value: Mapping[str, object]) -> None:
 
 
 def parts_json(parts: Iterable[Part]) -> list[dict[str, object]]:
-    return [asdict(part) for part in sorted(parts, key=lambda part: part.name)]
+    ordered = sorted(parts, key=lambda part: part.name)
+    return [{"name": part.name, "rows": part.rows, "bytes": part.bytes} for part in ordered]
 
 
 def _part_name(data: bytes) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fusion import location
 from fusion.artifact import PartFolder
 from fusion.errors import ArtifactError
-from fusion.table import Table
+from fusion.key_table import KeyTable, digests_from, digests_of, grown
+from fusion.part_keys import part_keys
+from fusion.row_ledger import Guards, guards_from
 
 
 class Siblings:
@@ -18,41 +21,59 @@ class Siblings:
 
     def __init__(self, folders: Sequence[PartFolder]) -> None:
         self._folders = folders
-        self._index: dict[str, tuple[PartFolder, str, str | None]] | None = None
+        self._index: _Index | None = None
 
     def find(self, wanted: Mapping[str, str | None]) -> dict[tuple[PartFolder, str], set[str]]:
         """Folder and part -> the wanted units (unit key -> guard) that it holds with the same guard."""
+        if not self._folders:
+            return {}
         if self._index is None:
             self._index = self._read_index()
         by_part: dict[tuple[PartFolder, str], set[str]] = {}
-        for unit, wanted_guard in wanted.items():
-            folder, name, guard = self._index.get(unit, (None, "", None))
-            if folder is not None and wanted_guard in (None, guard):
-                by_part.setdefault((folder, name), set()).add(unit)
+        for unit, part in zip(wanted, self._index.parts_with(wanted), strict=True):
+            if part is not None:
+                by_part.setdefault(part, set()).add(unit)
         return by_part
 
-    def _read_index(self) -> dict[str, tuple[PartFolder, str, str | None]]:
-        index = {}
+    def _read_index(self) -> _Index:
+        index = _Index()
         for folder in self._folders:
             table = folder.table
+            columns = list(dict.fromkeys([*table.key, *table.unit, *([table.guard] if table.guard else [])]))
             for file in location.names(location.join(folder.path, "parts")):
                 name = f"parts/{file}"
                 try:
-                    rows = folder.read(name, [*table.unit, *([table.guard] if table.guard else [])])
+                    index.add(folder, name, folder.read(name, columns))
                 except (ArtifactError, pa.ArrowException, OSError):
                     continue  # a damaged part of another artifact is that artifact's business
-                for unit, guard in zip(keys_of(rows, table.unit), guards_of(rows, table), strict=True):
-                    index[unit] = (folder, name, guard)
         return index
 
 
-def keys_of(rows: pa.Table, columns: tuple[str, ...]) -> list[str]:
-    """`key_string` of every row, in bulk."""
-    parts = [pc.cast(rows.column(name), pa.string()) for name in columns]
-    joined = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "/")
-    return list(joined.to_pylist())
+class _Index:
+    """Unit -> the last part that holds it, and its guard there."""
 
+    def __init__(self) -> None:
+        self._table = KeyTable()
+        self._parts: list[tuple[PartFolder, str]] = []
+        self._part_of: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self._guards: Guards = np.zeros(0, dtype=np.uint64)
 
-def guards_of(rows: pa.Table, table: Table) -> list[str | None]:
-    """The guard of every row; None where the table has none."""
-    return [None] * rows.num_rows if table.guard is None else list(rows.column(table.guard).to_pylist())
+    def add(self, folder: PartFolder, name: str, rows: pa.Table) -> None:
+        keys = part_keys(rows, folder.table)
+        at = self._table.add(digests_from(keys.rows if keys.units is None else keys.units))
+        if len(self._table) > len(self._part_of):
+            self._part_of = grown(self._part_of, len(self._table))
+            self._guards = grown(self._guards, len(self._table))
+        self._part_of[at] = len(self._parts)
+        self._guards[at] = 0 if keys.guards is None else np.frombuffer(keys.guards, dtype="<u8")
+        self._parts.append((folder, name))
+
+    def parts_with(self, wanted: Mapping[str, str | None]) -> list[tuple[PartFolder, str] | None]:
+        """For each unit, in order: a wanted guard of None agrees with any."""
+        at = self._table.find(digests_of(wanted))
+        guards = guards_from(wanted.values())
+        found: list[tuple[PartFolder, str] | None] = []
+        for place, guard in zip(at.tolist(), guards, strict=True):
+            agrees = place >= 0 and guard in (0, self._guards[place])
+            found.append(self._parts[self._part_of[place]] if agrees else None)
+        return found

@@ -11,13 +11,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusion import location
 from fusion.artifact import (
-    Accounts,
     Artifact,
     Part,
     PartFolder,
@@ -27,7 +28,11 @@ from fusion.artifact import (
     write_json,
 )
 from fusion.errors import ArtifactError
-from fusion.siblings import Siblings, guards_of, keys_of
+from fusion.key_table import Positions, digests_from, digests_of
+from fusion.part_keys import PartKeys, drop_keys, keys_of, part_keys
+from fusion.row_accounts import checked_accounts
+from fusion.row_ledger import RowLedger, guards_from
+from fusion.siblings import Siblings
 from fusion.table import Table
 
 RECORD_S = 5.0
@@ -59,10 +64,9 @@ class ArtifactWriter:
         self._changed = threading.Condition()
         self._parts: dict[str, Part] = {}
         self._drops: dict[str, Part] = {}
-        self._rows: set[str] = set()  # primary keys
-        self._units: dict[str, str | None] = {}  # accounting units that came out, each with its guard
-        self._dropped: dict[str, tuple[str, str]] = {}  # unit -> (kind, reason)
-        self._expected: set[str] = set()
+        self._committed: list[Part] = []  # parts in the order they came, for those who follow
+        self._rows = RowLedger()  # by accounting unit
+        self._keys = None if table.unit == table.key else RowLedger()  # by primary key, to see doubled rows
         self._recorded = (0, 0.0)  # rows in expected.json, and when it was written
         self._closed: str | None = None
         self._forget_failed()
@@ -77,10 +81,10 @@ class ArtifactWriter:
         """
         adopted = 0
         for kind in ("parts", "drops"):
-            for file in location.names(location.join(self.folder.path, kind)):
+            for file, size in sorted(location.sizes(location.join(self.folder.path, kind)).items()):
                 name = f"{kind}/{file}"
                 if name not in self._parts and name not in self._drops:
-                    adopted += self._adopt(name)
+                    adopted += self._adopt(name, size)
         return adopted
 
     def accept(self, receipt: Receipt) -> None:
@@ -106,11 +110,11 @@ class ArtifactWriter:
         seen = 0
         while True:
             with self._changed:
-                while seen >= len(self._parts) and self._closed is None:
+                while seen >= len(self._committed) and self._closed is None:
                     self._changed.wait()
-                fresh = list(self._parts.values())[seen:]
+                fresh = self._committed[seen:]
                 closed = self._closed
-            yield from fresh
+            yield from (part for part in fresh if part.name in self._parts)
             seen += len(fresh)
             if closed is not None and not fresh:
                 if closed != "sealed":
@@ -128,30 +132,33 @@ class ArtifactWriter:
             wanted: unit key -> guard. Rows of sibling artifacts are taken over when key and guard agree (the guard
                 is the value of `Table.guard`; None where the table has none).
         """
-        self.expect(wanted.keys())
-        if stale := {key for key, guard in wanted.items() if guard not in (None, self._units.get(key, guard))}:
-            self._take_back(stale)
-        missing = [key for key in wanted if key not in self._units and key not in self._dropped]
+        keys = list(wanted)
+        with self._changed:
+            at = self._expect(keys)
+            stale = self._rows.is_stale_at(at, guards_from(wanted.values()))
+        if stale.any():
+            self._take_back({keys[i] for i in np.flatnonzero(stale)})
+        with self._changed:
+            missing = [keys[i] for i in np.flatnonzero(~self._rows.is_done_at(at))]
         if missing:
             taken = self._take_over(missing, wanted)
-            missing = [key for key in missing if key not in taken]
+            missing = [key for key in missing if key not in taken] if taken else missing
         return missing
 
     def expect(self, keys: Iterable[str]) -> None:
         """Declare rows that came in. The number is kept beside the parts, so that a plan can say RESUME 61%."""
-        self._expected.update(keys)
-        rows, written = self._recorded
-        if len(self._expected) != rows and time.monotonic() - written > RECORD_S:
-            self._recorded = (len(self._expected), time.monotonic())
-            write_json(location.join(self.folder.path, "expected.json"), {"rows_in": len(self._expected)})
+        with self._changed:
+            self._expect(list(keys))
 
     def is_done(self, unit: str) -> bool:
-        return unit in self._units or unit in self._dropped
+        with self._changed:
+            return self._rows.is_done(unit)
 
     @property
     def num_done(self) -> int:
         """Units that came out or were dropped."""
-        return len(self._units) + len(self._dropped)
+        with self._changed:
+            return self._rows.num_done
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -162,19 +169,7 @@ class ArtifactWriter:
             ArtifactError: a row is missing, unexpected or doubled; nothing is sealed.
         """
         self._check_lease()
-        done = self._units.keys() | self._dropped.keys()
-        if missing := sorted(self._expected - done):
-            raise ArtifactError(f"{self.folder.path}: {len(missing)} rows are missing, e.g. {missing[0]}; not sealed")
-        if extra := sorted(done - self._expected):
-            raise ArtifactError(f"{self.folder.path}: {len(extra)} unexpected rows, e.g. {extra[0]}; not sealed")
-        both = self._units.keys() & self._dropped.keys()
-        if both:
-            raise ArtifactError(f"{self.folder.path}: {min(both)} is both a row and dropped; not sealed")
-        reasons: dict[str, Counter[str]] = {"dropped": Counter(), "failed": Counter()}
-        for kind, reason in self._dropped.values():
-            reasons[kind][reason] += 1
-        accounts = Accounts(len(self._expected), len(self._units), dict(reasons["dropped"]), dict(reasons["failed"]))
-        accounts.check(self.folder.path)
+        accounts = checked_accounts(self._rows, self.folder, self._parts, self._drops)
         self._remove_strays()
         manifest = {
             **header,
@@ -205,42 +200,59 @@ class ArtifactWriter:
 
     # -- private -------------------------------------------------------------------------------------------------
 
-    def _adopt(self, name: str) -> int:
+    def _expect(self, keys: list[str]) -> Positions:
+        at = self._rows.expect(keys)
+        rows, written = self._recorded
+        if self._rows.num_expected != rows and time.monotonic() - written > RECORD_S:
+            self._recorded = (self._rows.num_expected, time.monotonic())
+            write_json(location.join(self.folder.path, "expected.json"), {"rows_in": self._rows.num_expected})
+        return at
+
+    def _adopt(self, name: str, size: int) -> int:
         try:
-            columns = self._columns if name.startswith("parts/") else None
-            rows = int(self.folder.read(name, columns).num_rows)
-            part = Part(name, rows, location.size(location.join(self.folder.path, name)))
-            self._count(part)
+            is_part = name.startswith("parts/")
+            rows = self.folder.read(name, self._columns if is_part else None)
+            keys = part_keys(rows, self.table) if is_part else drop_keys(rows)
+            self._count(Part(name, int(rows.num_rows), size, keys))
         except (ArtifactError, pa.ArrowException, OSError) as error:
             log.warning("%s/%s is set aside, its rows are done again: %s", self.folder.path, name, error)
             location.remove(location.join(self.folder.path, name))
             return 0
-        return rows
+        return int(rows.num_rows)
 
     def _count(self, part: Part) -> None:
-        if part.name.startswith("drops/"):
-            drops = self.folder.read(part.name).to_pylist()
-            with self._changed:
-                for drop in drops:
-                    self._dropped[drop["key"]] = (drop["kind"], drop["reason"])
-                self._drops[part.name] = part
-            return
-        keys = self.folder.read(part.name, self._columns)
-        rows, units = keys_of(keys, self.table.key), keys_of(keys, self.table.unit)
-        guards = guards_of(keys, self.table)
+        """Raises:
+        ArtifactError: a row is there already.
+        """
+        assert part.keys is not None, part
+        keys, plain = part.keys, replace(part, keys=None)
+        units = digests_from(keys.rows if keys.units is None else keys.units)
         with self._changed:
-            if doubled := self._rows.intersection(rows):
-                raise ArtifactError(
-                    f"{self.folder.path}/{part.name} repeats {min(doubled)}, which is committed already"
-                )
-            self._rows.update(rows)
-            self._units.update(zip(units, guards, strict=True))
-            self._parts[part.name] = part
+            if part.name.startswith("drops/"):
+                self._rows.drop(units, keys.causes)
+                self._drops[part.name] = plain
+                return
+            self._refuse_doubled(part.name, keys)
+            self._rows.come_out(units, None if keys.guards is None else np.frombuffer(keys.guards, dtype="<u8"))
+            if self._keys is not None:
+                self._keys.come_out(digests_from(keys.rows), None)
+            self._parts[part.name] = plain
+            self._committed.append(plain)
             self._changed.notify_all()
+
+    def _refuse_doubled(self, name: str, keys: PartKeys) -> None:
+        """Some have a unit of several rows, so it is the primary keys that may not repeat."""
+        known = self._rows if self._keys is None else self._keys
+        doubled = known.is_out(digests_from(keys.rows))
+        if doubled.any():
+            names = keys_of(self.folder.read(name, self.table.key), self.table.key)
+            first = min(names[i] for i in np.flatnonzero(doubled))
+            raise ArtifactError(f"{self.folder.path}/{name} repeats {first}, which is committed already")
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return self.table.key if self.table.guard is None else (*self.table.key, self.table.guard)
+        guard = () if self.table.guard is None else (self.table.guard,)
+        return tuple(dict.fromkeys([*self.table.key, *self.table.unit, *guard]))
 
     def _forget_failed(self) -> None:
         """Rows that failed in an earlier run are tried again, since their cause may be mended; decisions stay."""
@@ -261,9 +273,9 @@ class ArtifactWriter:
             if not stale.isdisjoint(units):
                 with self._changed:
                     del self._parts[name]
-                    self._rows.difference_update(keys_of(rows, self.table.key))
-                    for unit in units:
-                        self._units.pop(unit, None)
+                    self._rows.take_back(digests_of(units))
+                    if self._keys is not None:
+                        self._keys.take_back(digests_of(keys_of(rows, self.table.key)))
                 for part in self.folder.rewrite(name, rows.filter(pa.array([unit not in stale for unit in units]))):
                     self._count(part)
 

@@ -15,8 +15,8 @@ from fusion.artifact import Receipt
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import ModelScores, evaluation_rows
 from fusion.evaluation.scores import domain_scores
+from fusion.part_keys import keys_of
 from fusion.runtime import Runtime
-from fusion.siblings import keys_of
 from fusion.work import Work
 
 

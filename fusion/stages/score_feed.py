@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fusion.artifact import Artifact, Part, PartFolder
 from fusion.errors import StepFailed
 from fusion.fingerprint import fingerprint
+from fusion.part_keys import keys_of
 from fusion.rewards.base import Reward
 from fusion.schema import RESPONSE, hash_text
-from fusion.siblings import keys_of
 from fusion.work import Work
 
 MAX_ITEM_ROWS = 256

@@ -15,6 +15,7 @@ from fusion.artifact import Artifact, Receipt, write_json
 from fusion.evaluation.gate import GateConfig
 from fusion.evaluation.outcome import result_entries
 from fusion.hygiene.scan import scan
+from fusion.part_keys import keys_of
 from fusion.report.record import RunRecord
 from fusion.runtime import InProcess
 from fusion.schema import (
@@ -31,7 +32,6 @@ from fusion.schema import (
 )
 from fusion.selection.base import Split, Window, WindowScale, WithoutPair
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
-from fusion.siblings import keys_of
 from fusion.stages import compare, evaluate, select
 from fusion.step import Step
 from fusion.table import Table
