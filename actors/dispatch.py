@@ -1,4 +1,4 @@
-"""Tasks over replicas: each is kept `in_flight` deep, a dead one is replaced, and what it had is done again.
+"""Tasks over replicas: each is kept busy some tasks deep, a dead one is replaced, and what it had is done again.
 
 The loop lives in the driver and holds no results: a task's answer is a receipt for parts that are committed already.
 """
@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Generic, Protocol, TypeVar
 
-import ray
 from ray.exceptions import RayError
 
+from actors.answers import Answers
 from actors.failure import cause_of, is_death, to_raise
-from actors.replica import Replica
+from actors.replica import Answer, Replica
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
-from fusion.runtime import Done, Tasks, WorkerSpec
+from fusion.runtime import Done, Tasks, WorkerSpec, num_answers
 from fusion.step import Placement
 
 TICK_S = 1.0
+AHEAD = 4
+"""Answers that a replica is asked for at a time, in batches of its engine. A task ends with its longest answer, so of
+what is outstanding half and more is finished: with 3 batches lie idle, and with 5 and more the end of a map waits for
+what queues at a slow replica (`tests/benchmarks/bench_scale.py`)."""
 
 log = logging.getLogger(__name__)
 
@@ -31,68 +36,111 @@ def dispatch(worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str, 
     first = next(numbered, None)
     if first is None:
         return
-    replicas = [Replica(worker, placement, f"{name}[{number}]", config) for number in range(placement.replicas)]
+    answers: Answers[Replica] = Answers()
+    names = [f"{name}[{number}]" for number in range(placement.replicas)]
+    replicas = [Replica(worker, placement, one, config, answers) for one in names]
     finished = False
     try:
         for replica in replicas:
             replica.start()
-        yield from _Dispatch(replicas, tasks, chain([first], numbered), placement, name).run()
+        yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name).run()
         finished = True
     finally:
         _stop(replicas, graceful=finished)
 
 
-class _Dispatch:
+class Host(Protocol):
+    """What is dispatched to; `Replica` is one. See there."""
+
+    name: str
+    outstanding: dict[Answer, tuple[int, object]]
+    opening: Answer | None
+
+    @property
+    def is_stalled(self) -> bool: ...
+    def start(self) -> None: ...
+    def opened(self) -> None: ...
+    def submit(self, task_id: int, task: object) -> None: ...
+    def receive(self, answer: Answer) -> Done: ...
+    def kill(self) -> list[tuple[int, object]]: ...
+
+
+AnyHost = TypeVar("AnyHost", bound=Host)
+
+
+class Arrivals(Protocol[AnyHost]):
+    """Answers of hosts as they arrive; `Answers` is one."""
+
+    def wait(self, timeout_s: float) -> list[tuple[AnyHost, Answer]]: ...
+
+
+class Dispatch(Generic[AnyHost]):
     """The state of one map: what is still to be handed out, what is to be done again, how many deaths there were."""
 
     def __init__(
         self,
-        replicas: list[Replica],
+        replicas: Sequence[AnyHost],
+        answers: Arrivals[AnyHost],
         tasks: Tasks,
         numbered: Iterator[tuple[int, object]],
         placement: Placement,
         name: str,
     ) -> None:
         self._replicas = replicas
+        self._answers = answers
         self._tasks = tasks
         self._fresh = numbered
         self._again: deque[tuple[int, object]] = deque()
         self._placement = placement
         self._name = name
         self._deaths = 0
+        self._asked = {replica.name: 0 for replica in replicas}
+        """Answers asked of each and not yet there."""
 
     def run(self) -> Iterator[Done]:
         while True:
             empty = self._fill()
-            awaited = {ref: replica for replica in self._replicas for ref in replica.outstanding}
-            if empty and not awaited:
+            if empty and not any(replica.outstanding for replica in self._replicas):
                 return
-            awaited |= {replica.opening: replica for replica in self._replicas if replica.opening is not None}
-            arrived = _arrived(list(awaited))
+            arrived = self._answers.wait(TICK_S)
             # Judged before answers are handed out: the caller may take its time, and that is nobody's silence.
-            heard = {awaited[ref].name for ref in arrived}
+            heard = {replica.name for replica, _ in arrived}
             silent = [one for one in self._replicas if one.name not in heard and one.is_stalled]
-            for ref in arrived:
-                yield from self._answer(awaited[ref], ref)
+            for replica, answer in arrived:
+                yield from self._answer(replica, answer)
             for replica in silent:
                 self._replace(replica, f"nothing came back for {self._placement.stall_s:g} s (placement.stall_s)")
 
     def _fill(self) -> bool:
         """Hand out tasks, to the emptiest replica first; True when there is none left to hand out."""
-        while (replica := max(self._replicas, key=lambda one: one.room)).room > 0:
+        while (replica := self._emptiest()) is not None:
             task = self._again.popleft() if self._again else next(self._fresh, None)
             if task is None:
                 return True
+            self._asked[replica.name] += num_answers(task[1])
             replica.submit(*task)
         return False
 
-    def _answer(self, replica: Replica, ref: ray.ObjectRef) -> Iterator[Done]:
+    def _emptiest(self) -> AnyHost | None:
+        """The replica with the fewest answers to give among those that may be given more, by tasks if these do not
+        say how many they ask for."""
+        asked, answers, deepest = self._asked, AHEAD * self._placement.max_sequences, self._placement.in_flight
+        found, least = None, (answers, deepest)
+        for replica in self._replicas:
+            depth = len(replica.outstanding)
+            if depth < deepest and replica.opening is None and (load := (asked[replica.name], depth)) < least:
+                found, least = replica, load
+        return found
+
+    def _answer(self, replica: AnyHost, answer: Answer) -> Iterator[Done]:
         done = None
         try:
-            if ref == replica.opening:
+            if answer is replica.opening:
                 replica.opened()
-            elif ref in replica.outstanding:  # else it was lost with its process a moment ago
-                done = replica.receive(ref)
+            elif answer in replica.outstanding:  # else it was lost with its process a moment ago
+                _, task = replica.outstanding[answer]
+                done = replica.receive(answer)
+                self._asked[replica.name] -= num_answers(task)
         except Exception as error:
             if not is_death(error):
                 raise to_raise(self._name, error) from cause_of(error)
@@ -101,9 +149,10 @@ class _Dispatch:
         if done is not None:
             yield done
 
-    def _replace(self, replica: Replica, why: str) -> None:
+    def _replace(self, replica: AnyHost, why: str) -> None:
         self._deaths += 1
         lost = replica.kill()
+        self._asked[replica.name] = 0
         if self._deaths > self._placement.max_restarts:
             raise EngineError(
                 f"{replica.name} died: {why}. That was death {self._deaths} of this step, more than "
@@ -116,13 +165,6 @@ class _Dispatch:
         budget = f"restart {self._deaths} of {self._placement.max_restarts}"
         log.warning("%s died: %s; %s, %d of its %d tasks go on", replica.name, why, budget, len(again), len(lost))
         replica.start()
-
-
-def _arrived(refs: list[ray.ObjectRef]) -> list[ray.ObjectRef]:
-    """What has arrived, waiting up to a tick for the first."""
-    ray.wait(refs, num_returns=1, timeout=TICK_S, fetch_local=False)
-    done, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
-    return list(done)
 
 
 def _stop(replicas: list[Replica], graceful: bool) -> None:

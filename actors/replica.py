@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import cast
 
 import ray
 from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.answers import Answers
 from actors.seat import Seat, wait_until_gone
 from actors.source import SourceActor
+from fusion.artifact import Receipt
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
 from fusion.runtime import Done, WorkerSpec
@@ -25,6 +30,8 @@ CLOSE_S = 60.0
 GONE_S = 60.0
 ANNOUNCE_S = 60.0
 
+Answer = Future[object]
+
 log = logging.getLogger(__name__)
 
 
@@ -32,16 +39,19 @@ class Replica:
     """One session on one actor at a time.
 
     `outstanding` maps the answer awaited to (task_id, task); `opening` is the answer that tells that the session is
-    open, None once it came.
+    open, None once it came. Both arrive in `answers`.
     """
 
-    def __init__(self, worker: WorkerSpec, placement: Placement, name: str, config: RayConfig) -> None:
+    def __init__(
+        self, worker: WorkerSpec, placement: Placement, name: str, config: RayConfig, answers: Answers[Replica]
+    ) -> None:
         self.name = name
-        self.outstanding: dict[ray.ObjectRef, tuple[int, object]] = {}
+        self.outstanding: dict[Answer, tuple[int, object]] = {}
+        self._answers = answers
         self._worker = worker
         self._placement = placement
         self._config = config
-        self.opening: ray.ObjectRef | None = None
+        self.opening: Answer | None = None
         self._actor: ray.actor.ActorHandle | None = None
         self._seat: Seat | None = None
         self._group: PlacementGroup | None = None
@@ -55,7 +65,7 @@ class Replica:
             self._group = placement_group(wanted, strategy="PACK", name=self.name)
         actor = ray.remote(SourceActor).options(**self._options())
         self._actor = actor.remote(self._worker, self._placement)
-        self.opening = self._actor.ready.remote()
+        self.opening = self._answers.of(self, self._actor.ready.remote())
         self._heard = time.monotonic()
 
     def opened(self) -> None:
@@ -65,7 +75,8 @@ class Replica:
             Exception: what opening it raised, or Ray's exception if the process died.
         """
         opening, self.opening = self.opening, None
-        self._seat = ray.get(opening)
+        assert opening is not None
+        self._seat = cast(Seat, opening.result())
         self._heard = time.monotonic()
         log.info("%s: open, %s", self.name, self._seat)
 
@@ -73,23 +84,18 @@ class Replica:
         assert self._actor is not None
         if not self.outstanding:
             self._heard = time.monotonic()  # an idle session was not asked for anything, so it was not silent
-        self.outstanding[self._actor.process.remote(task)] = (task_id, task)
+        self.outstanding[self._answers.of(self, self._actor.process.remote(task))] = (task_id, task)
 
-    def receive(self, answer: ray.ObjectRef) -> Done:
+    def receive(self, answer: Answer) -> Done:
         """A task's receipts.
 
         Raises:
             Exception: what the task raised, or Ray's exception if the process died; the task stays outstanding.
         """
-        receipts = ray.get(answer)
+        receipts = cast(Mapping[str, Receipt], answer.result())
         task_id, _ = self.outstanding.pop(answer)
         self._heard = time.monotonic()
         return Done(task_id, receipts)
-
-    @property
-    def room(self) -> int:
-        """Tasks it may be given now."""
-        return 0 if self.opening is not None else self._placement.in_flight - len(self.outstanding)
 
     @property
     def is_stalled(self) -> bool:

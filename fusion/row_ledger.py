@@ -86,7 +86,8 @@ class RowLedger:
     def is_stale_at(self, at: Positions, guards: Guards) -> NDArray[np.bool_]:
         """Whether it came out under another guard than the one wanted; a guard of 0 agrees with any."""
         known = np.zeros(len(at), dtype=np.uint64) if self._guards is None else self._guards[at]
-        return self._has(at, OUT) & (guards != 0) & (guards != known)
+        stale: NDArray[np.bool_] = self._has(at, OUT) & (guards != 0) & (guards != known)
+        return stale
 
     @property
     def num_done(self) -> int:
@@ -144,7 +145,8 @@ class RowLedger:
         return at
 
     def _has(self, at: Positions, flags: int) -> NDArray[np.bool_]:
-        return (self._state[at] & np.uint8(flags)) != 0
+        found: NDArray[np.bool_] = (self._state[at] & np.uint8(flags)) != 0
+        return found
 
     def _of(self, flags: int) -> NDArray[np.uint8]:
         return self._state[: len(self._table)] & np.uint8(flags)

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fusion.artifact import Receipt
 from fusion.errors import EngineError, FusionError
@@ -76,11 +76,25 @@ class Tasks(Protocol):
         ...
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """A task for an engine that works on many answers at a time: how many it asks for."""
+
+    @property
+    def num_answers(self) -> int: ...
+
+
+def num_answers(task: object) -> int:
+    """0 for a task that does not say."""
+    return task.num_answers if isinstance(task, Batched) else 0
+
+
 class Runtime(Protocol):
     """The three runtimes keep this contract; `tests/fusion/test_runtime.py` runs against each."""
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
-        """Run tasks on `placement.replicas` sessions, `placement.in_flight` outstanding at each, in any order.
+        """Run tasks on `placement.replicas` sessions, up to `placement.in_flight` outstanding at each, in any order.
+        Of tasks that are `Batched`, a session may have fewer, as its engine takes `placement.max_sequences` answers.
 
         A session that dies, or stalls for `placement.stall_s`, is replaced, and `tasks.remaining` says what is left of
         the tasks it had. Closing the iterator ends the sessions; without tasks none is opened.

@@ -46,7 +46,7 @@ class Placement:
     part_rows: int = 16
     """Input rows of one unit of work, the grain of durability."""
     in_flight: int = 64
-    """Units of work outstanding at one worker; keeps the engine's batch full between parts."""
+    """Most units of work outstanding at one worker; keeps the engine's batch full between parts."""
     max_restarts: int = 3
     """Infrastructure failures survived before the step fails."""
     stall_s: float = 600.0

@@ -12,7 +12,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusion.artifact import PartFolder, Receipt
@@ -24,7 +24,8 @@ from fusion.memory import give_back
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.models import ChatConfig, ModelRef
 from fusion.runtime import Runtime
-from fusion.schema import PROMPT, RESPONSE, Reason, key_string, sample_seed
+from fusion.schema import PROMPT, RESPONSE, Reason, sample_seed
+from fusion.stages.generate_tasks import Asked, GenerateTasks
 from fusion.step import Placement
 from fusion.transfer import on_disk
 from fusion.work import Work
@@ -51,22 +52,6 @@ class GenerateConfig:
     """Folder of prepared models on the machine that runs the engine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Prompts of one part of the prompt table, with the samples of each that are still to make.
-
-    Example: Asked(part="parts/3f.parquet", samples=(("9a1c...", (0, 1, 2, 3)), ("b07e...", (2,))))
-    """
-
-    prompts: PartFolder
-    part: str
-    samples: tuple[tuple[str, tuple[int, ...]], ...]
-    out: PartFolder
-    source: str
-    sampling: Sampling
-    run_seed: int
-
-
 def run(works: Sequence[Work], runtime: Runtime) -> None:
     """Answer every prompt that has no answer yet; all works share one engine.
 
@@ -77,69 +62,12 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
     config, placement = _shared(works), works[0].step.placement
     model = works[0].model_in("model").place if config.model is None else ""
     worker = GenerateWorker(config.model, model, config.chat, config.generator, config.cache)
-    todo = GenerateTasks(works, placement.part_rows)
+    todo = GenerateTasks(works, placement)
     for done in runtime.map(worker, todo, placement, f"generate {config.source}"):
         for path, receipt in done.receipts.items():
             todo.accept(path, receipt)
         if works[0].stopped():
             return
-
-
-class GenerateTasks:
-    """What is to do: made once, when rows of siblings have been taken over."""
-
-    def __init__(self, works: Sequence[Work], part_rows: int) -> None:
-        self._works = {work.rows_out.folder.path: work for work in works}
-        self._counts = {path: [0, 0] for path in self._works}  # done, total
-        self.tasks = [task for work in works for task in self._of(work, part_rows)]
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self.tasks)
-
-    def accept(self, path: str, receipt: Receipt) -> None:
-        """Count what a worker committed to the artifact at `path`."""
-        self._works[path].rows_out.accept(receipt)
-        self._add(path, sum(part.rows for part in (*receipt.parts, *receipt.drops)))
-
-    def remaining(self, task: object) -> object | None:
-        """The samples of `task` that its dead worker did not commit, or None."""
-        assert isinstance(task, Asked)
-        writer = self._works[task.out.path].rows_out
-        self._add(task.out.path, writer.refresh())
-        left = []
-        for prompt, indices in task.samples:
-            missing = tuple(i for i in indices if not writer.is_done(key_string((prompt, task.source, i))))
-            if missing:
-                left.append((prompt, missing))
-        return replace(task, samples=tuple(left)) if left else None
-
-    def _of(self, work: Work, part_rows: int) -> Iterator[Asked]:
-        config, prompts, out = work.step.config, work.table_in("prompts"), work.rows_out
-        assert isinstance(config, GenerateConfig)
-        wanted: dict[str, tuple[str, str, int]] = {}  # unit key -> part, prompt, index
-        for part in prompts.parts:
-            rows = prompts.folder.read(part.name, ["prompt_id", "domain"])
-            for prompt, domain in zip(rows["prompt_id"].to_pylist(), rows["domain"].to_pylist(), strict=True):
-                for index in range(config.sampling.num_samples_of(domain)):
-                    wanted[key_string((prompt, config.source, index))] = (part.name, prompt, index)
-        pending = [wanted[key] for key in out.pending(dict.fromkeys(wanted))]
-        self._counts[out.folder.path][1] = len(wanted)
-        self._add(out.folder.path, len(wanted) - len(pending))
-        for part_name, in_part in itertools.groupby(pending, key=lambda unit: unit[0]):
-            by_prompt: dict[str, list[int]] = {}
-            for _, prompt, index in in_part:
-                by_prompt.setdefault(prompt, []).append(index)
-            samples = [(prompt, tuple(indices)) for prompt, indices in by_prompt.items()]
-            for start in range(0, len(samples), part_rows):
-                chunk = tuple(samples[start : start + part_rows])
-                yield Asked(
-                    prompts.folder, part_name, chunk, out.folder, config.source, config.sampling, config.run_seed
-                )
-
-    def _add(self, path: str, rows: int) -> None:
-        counts = self._counts[path]
-        counts[0] += rows
-        self._works[path].progress(counts[0], counts[1])
 
 
 def _shared(works: Sequence[Work]) -> GenerateConfig:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -27,10 +28,15 @@ from fusion.config import SourceConfig, composed, typed
 from fusion.generators.base import Sampling
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.schema import PROMPT, RESPONSE, prompt_id
-from fusion.stages.generate import Asked, GenerateWorker
+from fusion.stages.generate import GenerateWorker
+from fusion.stages.generate_tasks import Asked
 from fusion.step import Placement
 from fusion.writer import ArtifactWriter
 from tests.benchmarks.turns import Round, rates, ratio, show, take_turns
+
+if TYPE_CHECKING:
+    from actors.answers import Answers
+    from actors.replica import Replica
 
 NUM_PROMPTS, NUM_TOKENS, ROUNDS, PART_ROWS = 96, 32, 4, 16
 SAMPLING = Sampling(temperature=0.8, top_p=1.0, top_k=40, max_new_tokens=NUM_TOKENS, num_samples=1)
@@ -74,6 +80,7 @@ def bare() -> Iterator[Round]:
 @contextmanager
 def ours(commits: bool) -> Iterator[Round]:
     """Our actor on a Ray of its own, asked as the driver asks it."""
+    from actors.answers import Answers
     from actors.cluster import connect
     from actors.replica import Replica
     from fusion.cluster_config import RayConfig
@@ -83,32 +90,29 @@ def ours(commits: bool) -> Iterator[Round]:
         chosen.model, "", chosen.model.chat, typed(composed(["experiment=quickstart"])).generator, DEFAULT_CACHE
     )
     connection = connect(config)
-    replica = Replica(worker, PLACEMENT, "bench", config)
+    answers: Answers[Replica] = Answers()
+    replica = Replica(worker, PLACEMENT, "bench", config, answers)
     try:
         replica.start()
+        answers.wait(600)
         replica.opened()
         with tempfile.TemporaryDirectory() as store:
-            yield lambda number: _ask(replica, Path(store) / str(number), number, commits)
+            yield lambda number: _ask(replica, answers, Path(store) / str(number), number, commits)
     finally:
         replica.stop(graceful=True)
         connection.disconnect()
 
 
-def _ask(replica: object, store: Path, number: int, commits: bool) -> tuple[float, float]:
+def _ask(replica: Replica, answers: Answers[Replica], store: Path, number: int, commits: bool) -> tuple[float, float]:
     """One round; parts of prompts lie in the store, as always."""
-    import ray
-
-    from actors.replica import Replica
-
-    assert isinstance(replica, Replica)
     tasks = _tasks(store, number, commits)
     started = time.perf_counter()
     for task_id, task in enumerate(tasks):
         replica.submit(task_id, task)
     receipts: list[Receipt] = []
     while replica.outstanding:
-        arrived, _ = ray.wait(list(replica.outstanding), num_returns=1)
-        receipts += [receipt for answer in arrived for receipt in replica.receive(answer).receipts.values()]
+        for _, answer in answers.wait(600):
+            receipts += replica.receive(answer).receipts.values()
     seconds = time.perf_counter() - started
     return sum(receipt.num_tokens for receipt in receipts), seconds
 

@@ -176,4 +176,4 @@ def test_what_is_printed_composes_to_the_plan(tmp_path: Path) -> None:
     (tmp_path / "cluster" / "mine.yaml").write_text(text)
     taken = typed(composed([*OVERRIDES, "cluster=mine"], str(tmp_path))).cluster.placement("responses", "qwen25_72b")
     assert (taken.replicas, taken.gpus, taken.tensor_parallel) == (2, 4, 4)
-    assert (taken.cpus, taken.in_flight) == (8, 16), "what was set of the pool stays"
+    assert (taken.cpus, taken.in_flight) == (8, 64), "what was set of the pool stays"

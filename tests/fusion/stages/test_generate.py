@@ -16,6 +16,7 @@ from fusion.models import ChatConfig, ModelRef, resolve
 from fusion.runtime import Done, InProcess, Tasks, WorkerSpec
 from fusion.schema import PROMPT, RESPONSE, prompt_id, sample_seed
 from fusion.stages import generate
+from fusion.stages.generate_tasks import Asked, GenerateTasks
 from fusion.step import Placement, Step
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
@@ -203,14 +204,16 @@ def test_what_a_dead_worker_committed_is_not_asked_again(tmp_path: Path, config:
     prompts = prompt_table(tmp_path / "p", QUESTIONS)
     step = Step(kind="responses", label="a", run=generate.run, config=config, produces=RESPONSE)
     writer = ArtifactWriter(str(tmp_path / "r"), RESPONSE)
-    tasks = generate.GenerateTasks([Work(step, {"prompts": prompts}, writer, lambda d, t: None, lambda: False)], 4)
-    task = tasks.tasks[0]
+    work = Work(step, {"prompts": prompts}, writer, lambda d, t: None, lambda: False)
+    tasks = GenerateTasks([work], Placement(part_rows=4))
+    task = next(iter(tasks))
+    assert isinstance(task, Asked)
     (first, _), *_ = task.samples
     row = {"prompt_id": first, "source": "pico", "sample_index": 0, "text": "a", "num_tokens": 1,
            "finish_reason": "stop", "seed": 1, "logprob_sum": None}  # fmt: skip
     PartFolder(str(tmp_path / "r"), RESPONSE).write(RESPONSE.build([row]))
     left = tasks.remaining(task)
-    assert isinstance(left, generate.Asked)
+    assert isinstance(left, Asked)
     assert left.samples == ((first, (1,)), *task.samples[1:])
 
 
