@@ -82,6 +82,18 @@ def test_a_doubled_row_is_refused(path: str) -> None:
         writer.accept(commit(writer.folder, "a", "b"))
 
 
+def test_a_receipt_is_enough_the_part_is_not_read_back(path: str) -> None:
+    """A driver hears of ten parts a second, and each would be a request to the store and 300 KB."""
+    writer = ArtifactWriter(path, REWARD)
+    writer.pending(units("a", "b"))
+    receipt = commit(writer.folder, "a")
+    Path(path, receipt.parts[0].name).rename(Path(path, "elsewhere"))
+    writer.accept(receipt)
+    assert writer.is_done("a/s/0")
+    assert not writer.is_done("b/s/0")
+    assert writer.pending(units("a", "b")) == ["b/s/0"]
+
+
 def test_drops_count_by_reason_and_kind(path: str) -> None:
     writer = ArtifactWriter(path, REWARD)
     writer.pending(units("a", "b", "c"))
