@@ -6,8 +6,9 @@ The loop lives in the driver and holds no results: a task's answer is a receipt 
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
@@ -15,7 +16,8 @@ from ray.exceptions import RayError
 
 from actors.answers import Answers
 from actors.failure import cause_of, is_death, to_raise
-from actors.replica import Answer, Replica
+from actors.replica import Answer, Replica, bundles
+from actors.wait import Wait
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
 from fusion.runtime import Done, Tasks, WorkerSpec, num_answers
@@ -30,7 +32,14 @@ what queues at a slow replica (`tests/benchmarks/bench_scale.py`)."""
 log = logging.getLogger(__name__)
 
 
-def dispatch(worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str, config: RayConfig) -> Iterator[Done]:
+def dispatch(
+    worker: WorkerSpec,
+    tasks: Tasks,
+    placement: Placement,
+    name: str,
+    config: RayConfig,
+    notice: Callable[[str], None],
+) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.map`."""
     numbered = enumerate(tasks)
     first = next(numbered, None)
@@ -39,11 +48,12 @@ def dispatch(worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str, 
     answers: Answers[Replica] = Answers()
     names = [f"{name}[{number}]" for number in range(placement.replicas)]
     replicas = [Replica(worker, placement, one, config, answers) for one in names]
+    wait = Wait(name, bundles(placement, config.cpu_share), config.resource_wait_s, notice)
     finished = False
     try:
         for replica in replicas:
             replica.start()
-        yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name).run()
+        yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name, wait.update).run()
         finished = True
     finally:
         _stop(replicas, graceful=finished)
@@ -58,6 +68,7 @@ class Host(Protocol):
 
     @property
     def is_stalled(self) -> bool: ...
+    def look_for_place(self) -> bool: ...
     def start(self) -> None: ...
     def opened(self) -> None: ...
     def submit(self, task_id: int, task: object) -> None: ...
@@ -75,7 +86,11 @@ class Arrivals(Protocol[AnyHost]):
 
 
 class Dispatch(Generic[AnyHost]):
-    """The state of one map: what is still to be handed out, what is to be done again, how many deaths there were."""
+    """The state of one map: what is still to be handed out, what is to be done again, how many deaths there were.
+
+    Args:
+        wait: told every second how many replicas of how many have no place (`Wait.update`).
+    """
 
     def __init__(
         self,
@@ -85,6 +100,7 @@ class Dispatch(Generic[AnyHost]):
         numbered: Iterator[tuple[int, object]],
         placement: Placement,
         name: str,
+        wait: Callable[[int, int], None],
     ) -> None:
         self._replicas = replicas
         self._answers = answers
@@ -96,9 +112,12 @@ class Dispatch(Generic[AnyHost]):
         self._deaths = 0
         self._asked = {replica.name: 0 for replica in replicas}
         """Answers asked of each and not yet there."""
+        self._wait = wait
+        self._looked = 0.0
 
     def run(self) -> Iterator[Done]:
         while True:
+            self._look_for_places()
             empty = self._fill()
             if empty and not any(replica.outstanding for replica in self._replicas):
                 return
@@ -110,6 +129,12 @@ class Dispatch(Generic[AnyHost]):
                 yield from self._answer(replica, answer)
             for replica in silent:
                 self._replace(replica, f"nothing came back for {self._placement.stall_s:g} s (placement.stall_s)")
+
+    def _look_for_places(self) -> None:
+        if time.monotonic() - self._looked < TICK_S:
+            return
+        self._looked = time.monotonic()
+        self._wait(sum(not replica.look_for_place() for replica in self._replicas), len(self._replicas))
 
     def _fill(self) -> bool:
         """Hand out tasks, to the emptiest replica first; True when there is none left to hand out."""

@@ -48,6 +48,7 @@ class Feed:
         self._aborted = False
         self._changed = asyncio.Condition()
         self._seats: list[tuple[ActorHandle, Seat]] = []
+        self._pools: dict[str, int] = {}
 
     async def append(self, item: bytes) -> None:
         async with self._changed:
@@ -79,8 +80,12 @@ class Feed:
             raise EngineError("the stream was ended by its reader")
         return self._items[index:]
 
-    async def register(self, actor: ActorHandle, seat: Seat) -> None:
-        """Remember who works on the items, so that the driver can see them gone.
+    async def members(self) -> dict[str, int]:
+        """Ids of the actors that registered, each with its pool."""
+        return self._pools
+
+    async def register(self, actor: ActorHandle, seat: Seat, pool: int) -> None:
+        """Remember who works on the items, and in which pool, so that the driver can see them gone.
 
         Raises:
             EngineError: the stream was aborted, or too many died before; the newcomer must not start.
@@ -91,6 +96,7 @@ class Feed:
         if self._aborted:
             raise EngineError("the stream was ended by its reader")
         self._seats.append((actor, seat))
+        self._pools[actor._actor_id.hex()] = pool
 
 
 class FeedSource(Datasource):  # type: ignore[misc]  # Ray ships no types

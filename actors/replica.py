@@ -1,7 +1,8 @@
 """The driver's end of one source actor: its GPUs, its process, and what it was asked to do.
 
-A replica with GPUs owns one placement group for its whole life, through all its restarts, and removes it at the end;
-`stop` returns when the process is verifiably gone, because the next engine on those GPUs needs their memory.
+A replica owns one placement group for its whole life, through all its restarts, and removes it at the end: an
+autoscaler brings up nodes for it, and takes them away after it. `stop` returns when the process is verifiably gone,
+because the next engine on those GPUs needs their memory.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from fusion.step import Placement
 
 CLOSE_S = 60.0
 GONE_S = 60.0
-ANNOUNCE_S = 60.0
 
 Answer = Future[object]
 
@@ -55,14 +55,15 @@ class Replica:
         self._actor: ray.actor.ActorHandle | None = None
         self._seat: Seat | None = None
         self._group: PlacementGroup | None = None
-        self._placed = not placement.gpus
-        self._heard = self._asked = self._announced = time.monotonic()
+        self._is_placed = False
+        self._heard = time.monotonic()
 
     def start(self) -> None:
         """Ask for an actor and for its session; the first time, and after a death."""
-        if self._placement.gpus and self._group is None:
-            wanted = bundles(self._placement, self._config.cpu_share)
-            self._group = placement_group(wanted, strategy="PACK", name=self.name)
+        if self._group is None:
+            asked = bundles(self._placement, self._config.cpu_share)
+            self._group = placement_group(asked, strategy="PACK", name=self.name)
+        self._is_placed = False
         actor = ray.remote(SourceActor).options(**self._options())
         self._actor = actor.remote(self._worker, self._placement)
         self.opening = self._answers.of(self, self._actor.ready.remote())
@@ -97,17 +98,17 @@ class Replica:
         self._heard = time.monotonic()
         return Done(task_id, receipts)
 
+    def look_for_place(self) -> bool:
+        """Whether it has its resources; while nodes start for it, nobody is silent. After a lost node, not again."""
+        if not self._is_placed and self._group is not None:
+            self._is_placed = self._group.wait(0)
+            self._heard = time.monotonic()
+        return self._is_placed
+
     @property
     def is_stalled(self) -> bool:
-        """Whether an answer is overdue.
-
-        Raises:
-            EngineError: no node had room for it within `resource_wait_s`.
-        """
-        if not self._placed:
-            self._await_group()
-            return False
-        awaited = self.opening is not None or bool(self.outstanding)
+        """Whether an answer is overdue."""
+        awaited = self._is_placed and (self.opening is not None or bool(self.outstanding))
         return awaited and time.monotonic() - self._heard > self._placement.stall_s
 
     def kill(self) -> list[tuple[int, object]]:
@@ -142,8 +143,7 @@ class Replica:
     def _options(self) -> dict[str, object]:
         placement, share = self._placement, self._config.cpu_share
         threads = placement.in_flight + 1  # one more, so that `close` is heard at any time
-        if self._group is None:
-            return {"num_cpus": placement.cpus * share, "max_concurrency": threads}
+        assert self._group is not None
         first = self._group.bundle_specs[0]
         # Over several bundles the engine starts a Ray worker in each, and those take the GPUs; else the actor has them.
         spread = self._group.bundle_count > 1
@@ -152,7 +152,7 @@ class Replica:
         )
         return {
             "num_cpus": 0 if spread else first["CPU"],
-            "num_gpus": 0 if spread else first["GPU"],
+            "num_gpus": 0 if spread else first.get("GPU", 0),
             "max_concurrency": threads,
             "scheduling_strategy": strategy,
         }
@@ -162,22 +162,6 @@ class Replica:
             ray.get(actor.close.remote(), timeout=CLOSE_S)
         except RayError as error:
             log.warning("%s: its session did not close, so it is killed: %s", self.name, error)
-
-    def _await_group(self) -> None:
-        assert self._group is not None
-        now = time.monotonic()
-        self._placed = self._group.wait(0)
-        self._heard = now
-        wanted = f"{self._placement.gpus} GPUs and {self._placement.cpus:g} CPUs"
-        if not self._placed and now - self._asked > self._config.resource_wait_s:
-            raise EngineError(
-                f"{self.name}: no node gave {wanted} within {self._config.resource_wait_s:.0f} s; the cluster has "
-                f"{ray.cluster_resources().get('GPU', 0):.0f} GPUs. Lower the step's gpus, free some, or raise "
-                "cluster.ray.resource_wait_s"
-            )
-        if not self._placed and now - self._announced > ANNOUNCE_S:
-            self._announced = now
-            log.warning("%s: waiting for %s since %.0f s", self.name, wanted, now - self._asked)
 
     def _verify_dead(self, actor: ray.actor.ActorHandle) -> None:
         try:
@@ -203,7 +187,13 @@ class Replica:
 
 def bundles(placement: Placement, cpu_share: float) -> list[dict[str, float]]:
     """What one replica reserves: a whole engine on one node, or with pipeline stages one GPU a bundle, over nodes."""
-    cpus = placement.cpus * cpu_share
     if placement.pipeline_parallel == 1:
-        return [{"GPU": placement.gpus, "CPU": cpus}]
-    return [{"GPU": 1, "CPU": cpus / placement.gpus} for _ in range(placement.gpus)]
+        return [wanted(placement, cpu_share)]
+    cpus = placement.cpus * cpu_share / placement.gpus
+    return [{"GPU": 1, "CPU": cpus} for _ in range(placement.gpus)]
+
+
+def wanted(placement: Placement, cpu_share: float) -> dict[str, float]:
+    """What one worker asks of Ray."""
+    cpus = {"CPU": placement.cpus * cpu_share}
+    return {"GPU": placement.gpus, **cpus} if placement.gpus else cpus

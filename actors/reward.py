@@ -26,10 +26,10 @@ class RewardActor:
     What a worker raises travels as a row: raised here, Ray Data would report it at length and lose its type.
     """
 
-    def __init__(self, worker: WorkerSpec, placement: Placement, feed: ActorHandle) -> None:
+    def __init__(self, worker: WorkerSpec, placement: Placement, feed: ActorHandle, pool: int) -> None:
         seat = take_seat(placement)
         context = ray.get_runtime_context()
-        ray.get(feed.register.remote(context.current_actor, seat))
+        ray.get(feed.register.remote(context.current_actor, seat, pool))
         self._failure = b""
         self._note = f"a session died; {seat} took over" if context.was_current_actor_reconstructed else ""
         try:

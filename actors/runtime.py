@@ -5,7 +5,8 @@ Several maps and a stream may run at a time, each from its own thread of the dri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from actors.cluster import connect
 from actors.dispatch import dispatch
@@ -14,26 +15,32 @@ from fusion.cluster_config import RayConfig
 from fusion.runtime import Done, Tasks, TrainSpec, WorkerSpec
 from fusion.step import Placement
 
+log = logging.getLogger(__name__)
+
 
 class RayRuntime:
     """A connection to Ray, from construction to `close`.
+
+    Args:
+        notice: gets the lines that say what is waited for; by default they go to the log.
 
     Raises:
         ConfigError: no Ray answers at `config.address`.
         EngineError: a Ray of our own did not start.
     """
 
-    def __init__(self, config: RayConfig) -> None:
+    def __init__(self, config: RayConfig, notice: Callable[[str], None] = log.warning) -> None:
         self._config = config
+        self._notice = notice
         self._connection = connect(config)
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
-        return dispatch(worker, tasks, placement, name, self._config)
+        return dispatch(worker, tasks, placement, name, self._config, self._notice)
 
     def stream(
         self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
     ) -> Iterator[Done]:
-        return stream(workers, feed, name, self._config)
+        return stream(workers, feed, name, self._config, self._notice)
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained

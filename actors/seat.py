@@ -46,6 +46,17 @@ def take_seat(placement: Placement) -> Seat:
     return Seat(os.getpid(), ray.get_runtime_context().get_node_id(), os.uname().nodename)
 
 
+def beside_driver() -> NodeAffinitySchedulingStrategy:
+    """The node of this process, for an actor that holds a step's state: if it goes, so does the driver."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def has_process(actor_id: str) -> bool:
+    """Whether an actor has a process now, be it still opening; one that waits for a node has none."""
+    told = ray._private.state.actors(actor_id)
+    return bool(told) and told["State"] != "DEAD" and told["Address"]["Port"] != 0
+
+
 def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
     """Return when the process and those it started have left their node: its devices are free then.
 

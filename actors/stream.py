@@ -10,7 +10,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import ray
@@ -21,17 +23,19 @@ from ray.exceptions import RayError
 
 from actors.failure import to_raise
 from actors.feed import Feed, FeedSource
+from actors.replica import wanted
 from actors.reward import RewardActor
-from actors.seat import wait_until_gone
+from actors.seat import beside_driver, has_process, wait_until_gone
+from actors.wait import Wait
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
 from fusion.runtime import Done, WorkerSpec
 from fusion.step import Placement
 
 TICK_S = 1.0
+LOOK_S = 3.0
+"""Between two looks at who has a process; each session costs a call to the head."""
 GONE_S = 60.0
-LIGHT = 0.001
-"""Logical CPUs of the task that reads the feed; it only waits."""
 AHEAD = 4
 """Items given to a session ahead of its work: hides Ray Data's scheduling, some 20 ms an item on two busy cores."""
 
@@ -41,14 +45,21 @@ log = logging.getLogger(__name__)
 
 
 def stream(
-    workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str, config: RayConfig
+    workers: Sequence[tuple[WorkerSpec, Placement]],
+    feed: Iterable[object],
+    name: str,
+    config: RayConfig,
+    notice: Callable[[str], None],
 ) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.stream`."""
     placements = [placement for _, placement in workers]
     num_sessions = sum(placement.replicas for placement in placements)
     budget = max(placement.max_restarts for placement in placements)
-    actor = ray.remote(Feed).options(num_cpus=0).remote(num_sessions, budget)
-    running = _Stream(actor, name, stall_s=max(placement.stall_s for placement in placements))
+    actor = ray.remote(Feed).options(num_cpus=0, scheduling_strategy=beside_driver()).remote(num_sessions, budget)
+    pools = [
+        _Pool(p.replicas, Wait(name, [wanted(p, config.cpu_share)], config.resource_wait_s, notice)) for p in placements
+    ]
+    running = _Stream(actor, name, pools, stall_s=max(placement.stall_s for placement in placements))
     try:
         rows = _dataset(actor, workers, config)
         running.start(feed, rows)
@@ -60,11 +71,13 @@ def stream(
 def _dataset(feed: ActorHandle, workers: Sequence[tuple[WorkerSpec, Placement]], config: RayConfig) -> Dataset:
     """The feed through every pool; nothing runs yet."""
     with _context_lock, DataContext.current(_settings()):
-        rows = ray.data.read_datasource(FeedSource(feed), num_cpus=LIGHT, override_num_blocks=1)
-        for worker, placement in workers:
+        # It only waits, so it asks for nothing, and where it sits no node is kept or lost.
+        light = {"num_cpus": 0, "scheduling_strategy": beside_driver()}
+        rows = ray.data.read_datasource(FeedSource(feed), ray_remote_args=light, override_num_blocks=1)
+        for pool, (worker, placement) in enumerate(workers):
             rows = rows.map_batches(
                 RewardActor,
-                fn_constructor_args=(worker, placement, feed),
+                fn_constructor_args=(worker, placement, feed, pool),
                 batch_size=None,  # one block, which is one item
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=placement.replicas, max_tasks_in_flight_per_actor=AHEAD),
@@ -86,12 +99,23 @@ def _settings() -> DataContext:
     return settings
 
 
+@dataclass
+class _Pool:
+    """How many sessions a pool has, and the wait for their nodes."""
+
+    size: int
+    wait: Wait
+
+
 class _Stream:
     """The two threads of one stream and what they report."""
 
-    def __init__(self, feed: ActorHandle, name: str, stall_s: float) -> None:
+    def __init__(self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float) -> None:
         self._feed = feed
         self._name = name
+        self._pools = pools
+        self._looked = time.monotonic()
+        self._placed = Counter[int]()
         self._stall_s = stall_s
         self._arrived: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
         self._fed = 0
@@ -107,11 +131,12 @@ class _Stream:
         """Receipts as they come, until the feed has ended and every item of it came back."""
         num_done, heard = 0, time.monotonic()
         while True:
+            is_placed = self._look_for_places()
             try:
                 arrived = self._arrived.get(timeout=TICK_S)
             except queue.Empty:
-                if self._fed == num_done:
-                    heard = time.monotonic()  # nothing was asked, so nobody is silent
+                if self._fed == num_done or not is_placed:
+                    heard = time.monotonic()  # nothing was asked, or nodes start: nobody is silent
                 elif time.monotonic() - heard > self._stall_s:
                     raise EngineError(
                         f"{self._name}: {self._fed - num_done} items are in work and nothing came back for "
@@ -144,6 +169,20 @@ class _Stream:
             wait_until_gone(seat, self._name, GONE_S)
 
     # -- private -------------------------------------------------------------------------------------------------
+
+    def _look_for_places(self) -> bool:
+        """Whether each pool has a session with a process; looked up every few seconds.
+
+        Raises:
+            EngineError: one had none for `resource_wait_s`.
+        """
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            members = ray.get(self._feed.members.remote())
+            self._placed = Counter(pool for actor_id, pool in members.items() if has_process(actor_id))
+            for number, pool in enumerate(self._pools):
+                pool.wait.update(pool.size - min(self._placed[number], pool.size), pool.size)
+        return all(self._placed[number] for number in range(len(self._pools)))
 
     def _dones_of(self, row: dict[str, object]) -> Iterator[Done]:
         task_id = row["task_id"]

@@ -200,7 +200,7 @@ def run_config(tree: DictConfig) -> int:
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
-    runner = Runner(config.store.path, lambda: _runtime(config.cluster), config.cluster.capacity, terminal)
+    runner = Runner(config.store.path, lambda: _runtime(config.cluster, terminal.notice), config.cluster.capacity, terminal)
     try:
         outcome = runner.run(recipe.targets)
     finally:
@@ -209,7 +209,7 @@ def run_config(tree: DictConfig) -> int:
     return 0
 
 
-def _runtime(cluster: ClusterConfig) -> Runtime:
+def _runtime(cluster: ClusterConfig, notice: Callable[[str], None]) -> Runtime:
     from fusion.cluster_config import RuntimeKind
     from fusion.runtime import InProcess
 
@@ -217,7 +217,7 @@ def _runtime(cluster: ClusterConfig) -> Runtime:
         return InProcess()
     from actors.runtime import RayRuntime
 
-    return RayRuntime(cluster.ray)
+    return RayRuntime(cluster.ray, notice)
 
 
 def _merge(arguments: list[str]) -> int:

@@ -37,7 +37,7 @@ def ray_head(*, is_open: bool = False, num_cpus: int = 6, **variables: str) -> I
     folder = Path(tempfile.mkdtemp(prefix="fh", dir="/tmp"))  # short: Ray's sockets lie in it
     token = folder / "token"
     token.write_text(os.urandom(32).hex())
-    gcs, dashboard, agent, client = _free_ports(4)
+    gcs, dashboard, agent, client = free_ports(4)
     auth = {"RAY_AUTH_MODE": "disabled" if is_open else "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     bin_folder = str(Path(sys.executable).parent)
     environment = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
@@ -59,7 +59,7 @@ def ray_head(*, is_open: bool = False, num_cpus: int = 6, **variables: str) -> I
         _await(url, process)
         yield RayHead(url, f"127.0.0.1:{gcs}", folder, {"RAY_AUTH_TOKEN_PATH": str(token)}, process.pid)
     finally:
-        _end(process, folder)
+        end(process, folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -93,7 +93,7 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"no head at {url} within {START_S} s")
 
 
-def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+def end(process: subprocess.Popen[bytes], folder: Path) -> None:
     """SIGTERM, as a person would; then whatever of this head's own folder is left."""
     process.terminate()
     try:
@@ -108,7 +108,7 @@ def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

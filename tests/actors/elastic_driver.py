@@ -1,0 +1,72 @@
+"""A driver on a cluster that grows: `python -m tests.actors.elastic_driver ADDRESS FOLDER`.
+
+Runs a map on two GPUs, waits until the nodes are gone, then a stream on another type of node. Prints JSON: for each
+phase the nodes by type that were up at its fullest, what came back, and the lines it was told.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import ray
+
+from actors.runtime import RayRuntime
+from fusion.cluster_config import RayConfig
+from fusion.step import Placement
+from tests.workers import NumberWriter, Tasks, written
+
+GONE_S = 90.0
+
+
+class Nodes:
+    """Watches which nodes are up: by the resource that marks a type."""
+
+    def __init__(self) -> None:
+        self.most: Counter[str] = Counter()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def now(self) -> Counter[str]:
+        up = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return Counter("gpu" if "GPU" in has else "scorer" for has in up if has.get("CPU"))
+
+    def drained(self) -> dict[str, int]:
+        """The most that were up since the last call, once none is."""
+        deadline = time.monotonic() + GONE_S
+        while self.now() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert not self.now(), f"still up after {GONE_S} s: {self.now()}"
+        most, self.most = dict(self.most), Counter()
+        return most
+
+    def _watch(self) -> None:
+        while True:
+            self.most |= self.now()
+            time.sleep(0.3)
+
+
+def main(address: str, folder: Path) -> None:
+    notices: list[str] = []
+    runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0), notices.append)
+    nodes = Nodes()
+    told = {}
+
+    gpus = Placement(replicas=2, gpus=1, cpus=1, in_flight=2)
+    worker = NumberWriter(str(folder / "map" / "out"), seconds=0.1)
+    list(runtime.map(worker, Tasks(tuple(range(40)), folder / "asked"), gpus, "numbers"))
+    told["map"] = {"nodes": nodes.drained(), "numbers": sorted(written(worker.folder)), "notices": notices.copy()}
+
+    notices.clear()
+    scorer = NumberWriter(str(folder / "stream" / "out"), seconds=0.1)
+    list(runtime.stream([(scorer, Placement(cpus=4))], range(20), "scores"))
+    told["stream"] = {"nodes": nodes.drained(), "numbers": sorted(written(scorer.folder)), "notices": notices.copy()}
+    runtime.close()
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
