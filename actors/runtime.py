@@ -45,7 +45,7 @@ class RayRuntime:
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained
 
-        fit(spec, placement, name, self._config.cpu_share)
+        fit(spec, placement, name, self._config, self._notice)
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends, with all its processes."""

@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 from ray.exceptions import RayError
@@ -20,6 +22,7 @@ from fusion.step import Placement
 CHECK_S = 0.05
 PATIENCE = 0.25
 """Share of the time to leave in which processes may leave by themselves."""
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +49,29 @@ def take_seat(placement: Placement) -> Seat:
     return Seat(os.getpid(), ray.get_runtime_context().get_node_id(), os.uname().nodename)
 
 
-def beside_driver() -> NodeAffinitySchedulingStrategy:
-    """The node of this process, for an actor that holds a step's state: if it goes, so does the driver."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+def beside_driver() -> dict[str, str]:
+    """Label selector for what holds a step's state: on the node of this process, for if it goes, so does the driver."""
+    return {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
 
 
 def has_process(actor_id: str) -> bool:
     """Whether an actor has a process now, be it still opening; one that waits for a node has none."""
     told = ray._private.state.actors(actor_id)
     return bool(told) and told["State"] != "DEAD" and told["Address"]["Port"] != 0
+
+
+def on_node_of(seat: Seat, function: Callable[..., T], *arguments: object) -> T:
+    """Call a function on the machine of a process.
+
+    Raises:
+        RayError: the node is gone.
+    """
+    if seat.node_id == ray.get_runtime_context().get_node_id():
+        return function(*arguments)
+    there = NodeAffinitySchedulingStrategy(seat.node_id, soft=False)
+    remote = ray.remote(function).options(num_cpus=0, scheduling_strategy=there)
+    result: T = ray.get(remote.remote(*arguments))
+    return result
 
 
 def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
@@ -66,31 +83,33 @@ def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
     Raises:
         EngineError: naming the processes that stay.
     """
-    if seat.node_id == ray.get_runtime_context().get_node_id():
-        killed, left = evict(seat.pid, timeout_s)
-    else:
-        there = NodeAffinitySchedulingStrategy(seat.node_id, soft=False)
-        try:
-            killed, left = ray.get(
-                ray.remote(evict).options(num_cpus=0, scheduling_strategy=there).remote(seat.pid, timeout_s)
-            )
-        except RayError:
-            return  # the node itself is gone, and all its processes with it
+    try:
+        killed, left = on_node_of(seat, evict, seat.pid, timeout_s)
+    except RayError:
+        return  # the node itself is gone, and all its processes with it
     if killed:
         log.warning("%s: processes %s on %s hung at their end and were killed", name, killed, seat.host)
     if left:
         raise EngineError(
-            f"{name}: killed {timeout_s:.0f} s ago, but processes {left} on {seat.host} live and may hold its devices"
+            f"{name}: killed {timeout_s:.0f} s ago, but {', '.join(left)} on {seat.host} live and may hold its devices"
         )
 
 
-def evict(pid: int, timeout_s: float) -> tuple[list[int], list[int]]:
+def evict(pid: int, timeout_s: float) -> tuple[list[int], list[str]]:
     """Wait for `pid` and its group to leave this machine, and kill those that do not; (killed, still there)."""
     killed = remaining(pid, timeout_s * PATIENCE)
     for one in killed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
-    return killed, remaining(pid, timeout_s * (1 - PATIENCE))
+    return killed, [named(one) for one in remaining(pid, timeout_s * (1 - PATIENCE))]
+
+
+def named(pid: int) -> str:
+    """`pid 123 (python3)`."""
+    try:
+        return f"pid {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+    except OSError:
+        return f"pid {pid}"
 
 
 def remaining(pid: int, timeout_s: float) -> list[int]:

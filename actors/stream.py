@@ -55,7 +55,7 @@ def stream(
     placements = [placement for _, placement in workers]
     num_sessions = sum(placement.replicas for placement in placements)
     budget = max(placement.max_restarts for placement in placements)
-    actor = ray.remote(Feed).options(num_cpus=0, scheduling_strategy=beside_driver()).remote(num_sessions, budget)
+    actor = ray.remote(Feed).options(num_cpus=0, label_selector=beside_driver()).remote(num_sessions, budget)
     pools = [
         _Pool(p.replicas, Wait(name, [wanted(p, config.cpu_share)], config.resource_wait_s, notice)) for p in placements
     ]
@@ -71,9 +71,10 @@ def stream(
 def _dataset(feed: ActorHandle, workers: Sequence[tuple[WorkerSpec, Placement]], config: RayConfig) -> Dataset:
     """The feed through every pool; nothing runs yet."""
     with _context_lock, DataContext.current(_settings()):
-        # It only waits, so it asks for nothing, and where it sits no node is kept or lost.
-        light = {"num_cpus": 0, "scheduling_strategy": beside_driver()}
-        rows = ray.data.read_datasource(FeedSource(feed), ray_remote_args=light, override_num_blocks=1)
+        # The reader only waits, so it asks for nothing, and where it sits it keeps no node up and is lost with none.
+        rows = ray.data.read_datasource(
+            FeedSource(feed), num_cpus=0, label_selector=beside_driver(), override_num_blocks=1
+        )
         for pool, (worker, placement) in enumerate(workers):
             rows = rows.map_batches(
                 RewardActor,

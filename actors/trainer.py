@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import threading
 import uuid
+from collections.abc import Callable
 
+import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, get_context
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from actors.replica import wanted
+from actors.roster import Reporter, Roster
+from actors.seat import beside_driver
+from actors.training_watch import TICK_S, TrainingWatch
+from actors.wait import Wait
 from fusion import errors, location
+from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError, FusionError
 from fusion.runtime import TrainSpec
 from fusion.step import Placement
@@ -25,41 +35,71 @@ REFUSAL = "refused.json"
 log = logging.getLogger(__name__)
 
 
-def fit(spec: TrainSpec, placement: Placement, name: str, cpu_share: float = 1.0) -> None:
+def fit(spec: TrainSpec, placement: Placement, name: str, config: RayConfig, notice: Callable[[str], None]) -> None:
     """Run `spec` in `placement.replicas` processes to its end.
 
-    Args:
-        cpu_share: logical CPUs asked of Ray for each thread of a process (`RayConfig.cpu_share`).
-
     Raises:
-        FusionError: what a process raised, or that processes died more than `placement.max_restarts` times.
+        FusionError: what a process raised, that processes died or stalled more than `placement.max_restarts` times, or
+            that no nodes came for them.
     """
-    resources = {"CPU": placement.cpus * cpu_share} | ({"GPU": placement.gpus} if placement.gpus else {})
-    trainer = TorchTrainer(
-        _process,
-        train_loop_config={"spec": spec, "threads": max(1, round(placement.cpus)), "use_gpu": placement.gpus > 0},
-        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=placement.replicas, use_gpu=placement.gpus > 0, resources_per_worker=resources
-        ),
-        run_config=RunConfig(
-            name=f"{name.replace('/', '-')}-{uuid.uuid4().hex[:8]}",
-            storage_path=str(scratch(spec.folder)),  # nothing is reported to Ray Train, so it keeps nothing there
-            failure_config=FailureConfig(max_failures=placement.max_restarts),
-        ),
-    )
+    asked = wanted(placement, config.cpu_share)
+    roster = ray.remote(Roster).options(num_cpus=0, label_selector=beside_driver()).remote()
+    wait = Wait(name, [asked], config.resource_wait_s, notice)
+    watch = TrainingWatch(roster, name, asked, placement.replicas, wait, spec.pulse, placement.stall_s, notice)
     refusal = location.join(spec.folder, REFUSAL)
     location.remove(refusal)
+    # Ray Train would ask again and again; our own limit is the lower one.
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(config.resource_wait_s * 2)
     try:
-        trainer.fit()
+        _run(_trainer(spec, placement, name, asked, Reporter(roster)), watch)
     except TrainingFailedError as error:
         log.error("%s: %s", name, error)
         if not location.exists(refusal):
             last = [line for line in str(error).splitlines() if line.strip()][-1]
             raise EngineError(f"{name}: training failed {placement.max_restarts + 1} times; at last: {last}") from error
+    finally:
+        watch.end()
     if location.exists(refusal):
         kind, message = json.loads(location.get(refusal))
         raise dict(vars(errors))[kind](message)
+
+
+def _trainer(
+    spec: TrainSpec, placement: Placement, name: str, asked: dict[str, float], reporter: Reporter
+) -> TorchTrainer:
+    return TorchTrainer(
+        _process,
+        train_loop_config={"spec": spec, "threads": max(1, round(placement.cpus)), "use_gpu": placement.gpus > 0},
+        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=placement.replicas, use_gpu=placement.gpus > 0, resources_per_worker=asked
+        ),
+        run_config=RunConfig(
+            name=f"{name.replace('/', '-')}-{uuid.uuid4().hex[:8]}",
+            storage_path=str(scratch(spec.folder)),  # nothing is reported to Ray Train, so it keeps nothing there
+            failure_config=FailureConfig(max_failures=placement.max_restarts),
+            callbacks=[reporter],
+        ),
+    )
+
+
+def _run(trainer: TorchTrainer, watch: TrainingWatch) -> None:
+    """The trainer in a thread of its own, for it cannot be watched from within."""
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failure.append(error)
+
+    running = threading.Thread(target=body, name=threading.current_thread().name, daemon=True)
+    running.start()
+    while running.is_alive():
+        watch.look()
+        running.join(TICK_S)
+    if failure:
+        raise failure[0]
 
 
 def _process(config: dict[str, object]) -> None:

@@ -65,6 +65,10 @@ class TrainSpec(Protocol):
 
     def run(self, rank: int, world_size: int) -> None: ...
 
+    def pulse(self) -> object:
+        """Something that differs whenever the job got further; asked for in the driver while it runs."""
+        ...
+
 
 class Tasks(Protocol):
     """The tasks of a `map`, with what to do when a worker dies."""
@@ -120,7 +124,15 @@ class Runtime(Protocol):
         ...
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
-        """Run a training job on `placement.replicas` processes; restarts it up to `placement.max_restarts` times."""
+        """Run a training job on `placement.replicas` processes, which see each other.
+
+        Where one dies, or `spec.pulse` stays the same for `placement.stall_s`, all of them start again, up to
+        `placement.max_restarts` times.
+
+        Raises:
+            EngineError: they died or stalled too often.
+            FusionError: what one of them raised.
+        """
         ...
 
     def close(self) -> None: ...

@@ -88,6 +88,8 @@ class TrainJob:
             folder = on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
             model = str(folder)
             trainer, plan = self._trainer(model, workspace, world_size)
+            if rank == 0:
+                workspace.tell("begins")
             num_steps = len(plan.steps)
             candidates = self.choice.candidates(num_steps)
             if candidates:
@@ -106,8 +108,14 @@ class TrainJob:
             if trainer.args.local_process_index == 0:
                 workspace.leave()
 
+    def pulse(self) -> object:
+        """The latest news of the job: a step, or that it saves or exports."""
+        return Workspace(self.work).news()
+
     def _export(self, trainer: PlannedTrainer, base: str, step: int | None = None) -> None:
         """The model as it is now; called in every process. `step` None: it is the last, and the only one."""
+        if trainer.args.process_index == 0:
+            trainer.workspace.tell("exports")
         weights = _gathered(trainer)
         if trainer.args.process_index == 0:
             place = self.files if step is None else location.join(self.files, candidate_name(step))

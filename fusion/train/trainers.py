@@ -149,6 +149,8 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         self.control.should_training_stop = self.control.should_training_stop or self.is_stopped
 
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+        if self.args.process_index == 0:
+            self.workspace.tell(f"saves step {self.state.global_step}")
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.local_process_index == 0:

@@ -129,16 +129,24 @@ class Workspace:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def report(self, step: int, steps: int) -> None:
-        """Tell the driver how far training is. Not durable: it is only for show."""
-        message = json.dumps({"step": step, "steps": steps})
+    def report(self, step: int, steps: int, doing: str = "") -> None:
+        """Tell the driver how far training is. Not durable: it is for show, and a sign of life."""
+        message = json.dumps({"step": step, "steps": steps, "doing": doing})
         if self.is_shared:
             temporary = self.path / "progress.tmp"
             temporary.write_text(message)
             os.replace(temporary, self.path / "progress.json")
-        elif time.monotonic() - self._told > ASK_S or step == steps:
+        elif time.monotonic() - self._told > ASK_S or step == steps or doing:
             self._told = time.monotonic()
             location.put(self._at("progress.json"), message.encode())
+
+    def tell(self, doing: str) -> None:
+        """A sign of life from work that is no step and may take as long as many: loading, saving, exporting."""
+        self.report(*self.progress(), doing)
+
+    def news(self) -> object:
+        """What was reported last."""
+        return _read(self._at("progress.json"))
 
     def progress(self) -> tuple[int, int]:
         """(steps done, all steps); zeros before the first step."""

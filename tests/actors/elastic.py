@@ -6,16 +6,17 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.end_to_end.ray_head import end, free_ports, processes_of
+from tests.end_to_end.ray_head import free_ports, processes_of
 
 ROOT = Path(__file__).parents[2]
 START_S = 90.0
@@ -65,7 +66,7 @@ def elastic_head(node_types: Mapping[str, Mapping[str, float]], max_nodes: int =
         _await(folder, process)
         yield ElasticHead(address, folder, settings)
     finally:
-        end(process, folder)
+        _end(process, folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -94,6 +95,17 @@ def _config(address: str, node_types: Mapping[str, Mapping[str, float]], max_nod
         "available_node_types": types | {HEAD: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}},
         "auth": {}, "docker": {}, "file_mounts": {}, "file_mounts_sync_continuously": False,
     } | {name: [] for name in EMPTY_LISTS}  # fmt: skip
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Kill all that it started, until nothing is: it has nothing to save."""
+    process.kill()
+    process.wait()
+    while left := processes_of(folder):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
 
 
 def _await(folder: Path, process: subprocess.Popen[bytes]) -> None:

@@ -53,17 +53,25 @@ def main(address: str, folder: Path) -> None:
     notices: list[str] = []
     runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0), notices.append)
     nodes = Nodes()
-    told = {}
+    told: dict[str, object] = {}
+    began = time.monotonic()
+
+    def note(what: str) -> None:
+        print(f"{time.monotonic() - began:.0f} s: {what}", file=sys.stderr, flush=True)
 
     gpus = Placement(replicas=2, gpus=1, cpus=1, in_flight=2)
     worker = NumberWriter(str(folder / "map" / "out"), seconds=0.1)
     list(runtime.map(worker, Tasks(tuple(range(40)), folder / "asked"), gpus, "numbers"))
+    note(f"map done, {nodes.now()}")
     told["map"] = {"nodes": nodes.drained(), "numbers": sorted(written(worker.folder)), "notices": notices.copy()}
 
+    note("drained")
     notices.clear()
     scorer = NumberWriter(str(folder / "stream" / "out"), seconds=0.1)
     list(runtime.stream([(scorer, Placement(cpus=4))], range(20), "scores"))
+    note(f"stream done, {nodes.now()}")
     told["stream"] = {"nodes": nodes.drained(), "numbers": sorted(written(scorer.folder)), "notices": notices.copy()}
+    note("drained")
     runtime.close()
     print(json.dumps(told))
 

@@ -21,8 +21,11 @@ from fusion.runtime import Runtime
 from fusion.step import Placement
 from fusion.train.job import TrainJob
 from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job, weighted
+from tests.workers import is_alive
 
 pytestmark = pytest.mark.slow
+STALL_S = 60.0
+"""Longer than these processes take to start on two busy cores."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,24 @@ def test_an_error_of_ours_reaches_the_caller_and_is_not_tried_again(tmp_path: Pa
     with pytest.raises(StepFailed, match="the loss of step 1 is nan"):
         ray_runtime.train(job, Placement(max_restarts=3), "checkpoint/diverges")
     assert len(starts(job)) == 1
+
+
+def test_a_process_that_hangs_is_replaced_and_the_result_is_that_of_an_undisturbed_job(
+    tmp_path: Path, ray_runtime: Runtime, watcher: list[threading.Thread], caplog: pytest.LogCaptureFixture
+) -> None:
+    undisturbed = make_job(tmp_path / "undisturbed", Dpo(beta=0.1))
+    ray_runtime.train(undisturbed, Placement(replicas=2, cpus=1), "checkpoint/undisturbed")
+    job = known(elsewhere(undisturbed, tmp_path / "hangs"))
+
+    def stop_the_second_after_step_5() -> None:
+        while not (Path(job.work) / "checkpoints" / "checkpoint-5" / "complete.json").exists():
+            time.sleep(0.002)
+        os.kill(starts(job)[1], signal.SIGSTOP)
+
+    watcher.append(threading.Thread(target=stop_the_second_after_step_5, daemon=True))
+    watcher[0].start()
+    ray_runtime.train(job, Placement(replicas=2, cpus=1, max_restarts=1, stall_s=STALL_S), "checkpoint/hangs")
+    assert len(starts(job)) == 4
+    assert_same_outcome(job, undisturbed, 1e-6)
+    assert [pid for pid in starts(job) if is_alive(pid)] == []
+    assert "checkpoint/hangs: no step for 60 s (placement.stall_s)" in caplog.text

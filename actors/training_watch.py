@@ -1,0 +1,117 @@
+"""Watches a training job from the driver: for nodes that do not come, and for steps that do not come."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
+from ray.util.placement_group import placement_group_table
+
+from actors.seat import Seat, on_node_of, wait_until_gone
+from actors.supply import Bundle, fits
+from actors.wait import Wait
+from fusion.errors import EngineError
+
+TICK_S = 1.0
+GONE_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class TrainingWatch:
+    """One job, from before its first process to after its last.
+
+    Args:
+        asked: what each of `size` processes asks of Ray.
+        pulse: something that differs whenever the job got further.
+        stall_s: how long it may stay the same.
+    """
+
+    def __init__(
+        self,
+        roster: ActorHandle,
+        name: str,
+        asked: Bundle,
+        size: int,
+        wait: Wait,
+        pulse: Callable[[], object],
+        stall_s: float,
+        notice: Callable[[str], None],
+    ) -> None:
+        self._roster = roster
+        self._name = name
+        self._asked = asked
+        self._size = size
+        self._wait = wait
+        self._pulse = pulse
+        self._stall_s = stall_s
+        self._notice = notice
+        self._seen: object = None
+        self._heard = time.monotonic()
+        self._killed = 0
+
+    def look(self) -> None:
+        """To be called every second or so.
+
+        Raises:
+            EngineError: no nodes came within `resource_wait_s`.
+        """
+        _, attempts = ray.get(self._roster.tell.remote())
+        is_there = bool(attempts and attempts[-1])
+        self._wait.update(self._size if attempts and not is_there and self._is_pending() else 0, self._size)
+        now = (len(attempts), is_there, self._pulse())
+        if now != self._seen or not is_there:
+            self._seen, self._heard = now, time.monotonic()
+        if time.monotonic() - self._heard > self._stall_s and self._killed < len(attempts):
+            self._killed = len(attempts)
+            self._notice(
+                f"{self._name}: no step for {self._stall_s:g} s (placement.stall_s); its processes are killed and "
+                "start again from the last checkpoint"
+            )
+            _kill(attempts[-1])
+
+    def end(self) -> None:
+        """End what is left of the job, and see that it is gone.
+
+        Raises:
+            EngineError: naming what is still there.
+        """
+        controller, attempts = ray.get(self._roster.tell.remote())
+        if controller is not None:
+            ray.kill(controller)
+        ray.kill(self._roster)
+        for seat in (seat for seats in attempts for seat in seats):
+            wait_until_gone(seat, self._name, GONE_S)
+
+    def _is_pending(self) -> bool:
+        """Whether placement groups like the job's wait for nodes; processes that merely start do not."""
+        for group in placement_group_table().values():
+            wanted = list(group["bundles"].values())
+            alike = len(wanted) == self._size and all(fits(self._asked, one) for one in wanted)
+            if alike and group["state"] in ("PENDING", "RESCHEDULING"):
+                return True
+        return False
+
+
+def _kill(seats: Sequence[Seat]) -> None:
+    """Kill processes at once, also those that hear nothing any more."""
+    for seat in seats:
+        try:
+            on_node_of(seat, end_group, seat.pid)
+        except RayError as error:
+            log.warning("%s cannot be killed, its node is gone: %s", seat, error)
+
+
+def end_group(pid: int) -> None:
+    """SIGKILL to a process of this machine that leads a group, and to those of its group."""
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        log.info("%d has left already", pid)
