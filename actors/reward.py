@@ -11,7 +11,7 @@ from ray import cloudpickle
 from ray.actor import ActorHandle
 
 from actors.feed import ROW
-from actors.seat import take_seat
+from actors.seat import demand_memory, take_seat
 from actors.source import ENGINE_DIED
 from fusion.errors import EngineError
 from fusion.runtime import WorkerSpec
@@ -33,6 +33,7 @@ class RewardActor:
         self._failure = b""
         self._note = f"a session died; {seat} took over" if context.was_current_actor_reconstructed else ""
         try:
+            demand_memory(seat.devices, placement)
             self._context = worker.open(placement)
             self._session = self._context.__enter__()
         except Exception as error:

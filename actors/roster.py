@@ -54,4 +54,5 @@ class Reporter(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]  
 
     def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
         told = [worker.metadata for worker in worker_group.get_workers()]
-        ray.get(self._roster.start.remote([Seat(one.pid, one.node_id, one.hostname) for one in told]))
+        seats = [Seat(one.pid, one.node_id, one.hostname, tuple(map(str, one.gpu_ids))) for one in told]
+        ray.get(self._roster.start.remote(seats))

@@ -16,12 +16,17 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.device import Probe, nvidia_smi, taken
 from fusion.errors import EngineError
 from fusion.step import Placement
 
 CHECK_S = 0.05
 PATIENCE = 0.25
 """Share of the time to leave in which processes may leave by themselves."""
+MEMORY_S = 60.0
+"""The driver gives memory back some seconds after a process has left; longer means that somebody holds it."""
+BACK_SHARE = 0.9
+"""Free share of a GPU's memory by which it counts as given back; contexts of others and ECC take some of it."""
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,8 @@ class Seat:
     pid: int
     node_id: str
     host: str
+    devices: tuple[str, ...] = ()
+    """Its GPUs, by the driver's names."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host}"
@@ -46,7 +53,22 @@ def take_seat(placement: Placement) -> Seat:
     # Threads that spin while they wait take the cores from the other engines of this machine: a tenth of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
-    return Seat(os.getpid(), ray.get_runtime_context().get_node_id(), os.uname().nodename)
+    here = ray.get_runtime_context()
+    devices = tuple(str(one) for one in here.get_accelerator_ids().get("GPU", []))
+    return Seat(os.getpid(), here.get_node_id(), os.uname().nodename, devices)
+
+
+def demand_memory(devices: tuple[str, ...], placement: Placement, probe: Probe = nvidia_smi) -> None:
+    """See that this machine's GPUs have the memory that the placement takes, before something is loaded into it.
+
+    Raises:
+        EngineError: naming the processes that hold it.
+    """
+    if held := taken(devices, placement.gpu_memory_frac, MEMORY_S, probe):
+        raise EngineError(
+            f"{held} on {os.uname().nodename}, and this step takes {placement.gpu_memory_frac:g} of it "
+            "(placement.gpu_memory_frac). End that process, or lower the share"
+        )
 
 
 def beside_driver() -> dict[str, str]:
@@ -75,20 +97,24 @@ def on_node_of(seat: Seat, function: Callable[..., T], *arguments: object) -> T:
 
 
 def wait_until_gone(seat: Seat, name: str, timeout_s: float) -> None:
-    """Return when the process and those it started have left their node: its devices are free then.
+    """Return when the process and those it started have left their node, and the memory of its GPUs is back.
 
     Ray asks a process to end, and one that hangs in its own exit does not hear it, nor that its node has gone; so what
-    has not left after a while is killed by the system.
+    has not left after a while is killed by the system. Memory that somebody else holds is a warning: this step is done,
+    and the next one says what it lacks.
 
     Raises:
         EngineError: naming the processes that stay.
     """
     try:
         killed, left = on_node_of(seat, evict, seat.pid, timeout_s)
+        held = "" if left or not seat.devices else on_node_of(seat, taken, seat.devices, BACK_SHARE, timeout_s)
     except RayError:
         return  # the node itself is gone, and all its processes with it
     if killed:
         log.warning("%s: processes %s on %s hung at their end and were killed", name, killed, seat.host)
+    if held:
+        log.warning("%s: its processes on %s are gone, yet %s", name, seat.host, held)
     if left:
         raise EngineError(
             f"{name}: killed {timeout_s:.0f} s ago, but {', '.join(left)} on {seat.host} live and may hold its devices"

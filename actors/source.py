@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping
 
-from actors.seat import Seat, take_seat
+from actors.seat import Seat, demand_memory, take_seat
 from fusion.artifact import Receipt
 from fusion.errors import EngineError
 from fusion.runtime import WorkerSpec
@@ -26,6 +26,7 @@ class SourceActor:
         self._seat = take_seat(placement)
         self._failure: Exception | None = None
         try:
+            demand_memory(self._seat.devices, placement)
             self._context = worker.open(placement)
             self._session = self._context.__enter__()
         except Exception as error:

@@ -79,7 +79,7 @@ def _dataset(feed: ActorHandle, workers: Sequence[tuple[WorkerSpec, Placement]],
             rows = rows.map_batches(
                 RewardActor,
                 fn_constructor_args=(worker, placement, feed, pool),
-                batch_size=None,  # one block, which is one item
+                batch_size=1,  # one item, which is one block; Ray Data refuses "whole blocks" where GPUs are asked for
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=placement.replicas, max_tasks_in_flight_per_actor=AHEAD),
                 num_cpus=placement.cpus * config.cpu_share,

@@ -19,7 +19,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from actors.replica import wanted
 from actors.roster import Reporter, Roster
-from actors.seat import beside_driver
+from actors.seat import beside_driver, demand_memory
 from actors.training_watch import TICK_S, TrainingWatch
 from actors.wait import Wait
 from fusion import errors, location
@@ -69,7 +69,7 @@ def _trainer(
 ) -> TorchTrainer:
     return TorchTrainer(
         _process,
-        train_loop_config={"spec": spec, "threads": max(1, round(placement.cpus)), "use_gpu": placement.gpus > 0},
+        train_loop_config={"spec": spec, "placement": placement},
         torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=placement.replicas, use_gpu=placement.gpus > 0, resources_per_worker=asked
@@ -106,14 +106,17 @@ def _process(config: dict[str, object]) -> None:
     """What Ray Train runs in each process. An error of ours would come again in a restart, so it is not tried again."""
     import torch
 
-    spec = config["spec"]
+    spec, placement = config["spec"], config["placement"]
     refusal = location.join(spec.folder, REFUSAL)  # type: ignore[attr-defined]
     if location.exists(refusal):
         return
-    if not config["use_gpu"]:
-        torch.set_num_threads(int(str(config["threads"])))
+    assert isinstance(placement, Placement)
+    if not placement.gpus:
+        torch.set_num_threads(max(1, round(placement.cpus)))
     context = get_context()
+    devices = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
     try:
+        demand_memory(tuple(map(str, devices)), placement)
         spec.run(context.get_world_rank(), context.get_world_size())  # type: ignore[attr-defined]
     except FusionError as error:
         location.put(refusal, json.dumps([type(error).__name__, str(error)]).encode())

@@ -20,6 +20,7 @@ from fusion.errors import EngineError
 
 TICK_S = 1.0
 GONE_S = 60.0
+CHECK_S = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class TrainingWatch:
         self._seen: object = None
         self._heard = time.monotonic()
         self._killed = 0
+        self._others: set[str] = set()
+        self._others = set(self._groups())
 
     def look(self) -> None:
         """To be called every second or so.
@@ -86,17 +89,27 @@ class TrainingWatch:
         if controller is not None:
             ray.kill(controller)
         ray.kill(self._roster)
+        deadline = time.monotonic() + GONE_S
+        while (left := self._groups()) and time.monotonic() < deadline:
+            time.sleep(CHECK_S)  # Ray removes the groups of an actor that died, a moment later
+        if left:
+            log.warning("%s: its placement groups are not removed: %s", self._name, ", ".join(left))
         for seat in (seat for seats in attempts for seat in seats):
             wait_until_gone(seat, self._name, GONE_S)
 
     def _is_pending(self) -> bool:
-        """Whether placement groups like the job's wait for nodes; processes that merely start do not."""
-        for group in placement_group_table().values():
-            wanted = list(group["bundles"].values())
-            alike = len(wanted) == self._size and all(fits(self._asked, one) for one in wanted)
-            if alike and group["state"] in ("PENDING", "RESCHEDULING"):
-                return True
-        return False
+        """Whether placement groups wait for nodes; processes that merely start do not."""
+        return bool({"PENDING", "RESCHEDULING"} & set(self._groups().values()))
+
+    def _groups(self) -> dict[str, str]:
+        """States of the placement groups that look like the job's and were not there before it."""
+        found = {}
+        for key, group in placement_group_table().items():
+            bundles = list(group["bundles"].values())
+            alike = len(bundles) == self._size and all(fits(self._asked, one) for one in bundles)
+            if alike and group["state"] != "REMOVED" and key not in self._others:
+                found[key] = group["state"]
+        return found
 
 
 def _kill(seats: Sequence[Seat]) -> None:

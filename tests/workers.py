@@ -70,6 +70,8 @@ class NumberSession:
         self._misbehave(dict(self.spec.mood).get(task, ""), task)
         time.sleep(self.spec.seconds)
         parts = PartFolder(self.spec.folder, ROWS).write(pa.table({"number": [task]}, schema=ROWS.schema))
+        with open(self.note / "worked.txt", "a") as file:
+            file.write(f"{task}\n")
         return {self.spec.folder: Receipt(parts=parts, num_requests=1)}
 
     def _misbehave(self, how: str, task: int) -> None:
@@ -94,6 +96,11 @@ def written(folder: str) -> set[int]:
     return {
         PartFolder(folder, ROWS).read(f"parts/{file.name}")["number"][0].as_py() for file in parts.glob("*.parquet")
     }
+
+
+def worked(folder: str) -> list[int]:
+    """The numbers in the order of their commits; one that was done twice stands there twice."""
+    return [int(line) for line in (Path(folder).parent / "notes" / "worked.txt").read_text().split()]
 
 
 def sessions(folder: str) -> list[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """A driver on a cluster that grows: `python -m tests.actors.elastic_driver ADDRESS FOLDER`.
 
-Runs a map on two GPUs, waits until the nodes are gone, then a stream on another type of node. Prints JSON: for each
-phase the nodes by type that were up at its fullest, what came back, and the lines it was told.
+Runs a map on two GPUs, waits until the nodes are gone, then a stream on another type of node, then asks for what no
+node has. Prints JSON: for each phase the nodes by type that were up at its fullest, what came back, and the lines it
+was told.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import ray
+from ray.util.placement_group import placement_group_table
 
 from actors.runtime import RayRuntime
 from fusion.cluster_config import RayConfig
+from fusion.errors import EngineError
 from fusion.step import Placement
+from tests.fusion.train.jobs import make_job
 from tests.workers import NumberWriter, Tasks, written
 
 GONE_S = 90.0
+PATIENCE_S = 14.0
 
 
 class Nodes:
@@ -49,6 +55,27 @@ class Nodes:
             time.sleep(0.3)
 
 
+def never(address: str, folder: Path) -> dict[str, object]:
+    """A map, a stream and a training that ask for nine GPUs on one node, each with little patience."""
+    notices: list[str] = []
+    runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0, resource_wait_s=PATIENCE_S), notices.append)
+    worker, nine = NumberWriter(str(folder / "never" / "out")), Placement(gpus=9)
+    ways: dict[str, Callable[[], object]] = {
+        "map": lambda: list(runtime.map(worker, Tasks((1,), folder / "asked"), nine, "map")),
+        "stream": lambda: list(runtime.stream([(worker, nine)], range(2), "stream")),
+        "train": lambda: runtime.train(make_job(folder / "job"), nine, "train"),
+    }
+    told: dict[str, object] = {}
+    for name, way in ways.items():
+        notices.clear()
+        try:
+            way()
+        except EngineError as error:
+            told[name] = {"error": str(error), "notices": notices.copy()}
+    groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
+    return told | {"groups": len(groups)}
+
+
 def main(address: str, folder: Path) -> None:
     notices: list[str] = []
     runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0), notices.append)
@@ -72,6 +99,7 @@ def main(address: str, folder: Path) -> None:
     note(f"stream done, {nodes.now()}")
     told["stream"] = {"nodes": nodes.drained(), "numbers": sorted(written(scorer.folder)), "notices": notices.copy()}
     note("drained")
+    told["never"] = never(address, folder)
     runtime.close()
     print(json.dumps(told))
 
