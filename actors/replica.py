@@ -141,8 +141,7 @@ class Replica:
     # -- private -------------------------------------------------------------------------------------------------
 
     def _options(self) -> dict[str, object]:
-        placement, share = self._placement, self._config.cpu_share
-        threads = placement.in_flight + 1  # one more, so that `close` is heard at any time
+        threads = self._placement.in_flight + 1  # one more, so that `close` is heard at any time
         assert self._group is not None
         first = self._group.bundle_specs[0]
         # Over several bundles the engine starts a Ray worker in each, and those take the GPUs; else the actor has them.

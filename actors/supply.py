@@ -63,7 +63,8 @@ def look() -> Supply:
         coming=tuple(sorted((coming + Counter(dict(report.coming))).items())),
         is_elastic=report.is_elastic or (is_v2 and _has_types([node.ray_node_type_name for node in nodes])),
         refused=_refused(said),
-        failed=report.failed + tuple(f"{one.ray_node_type_name}: {one.reason}" for one in said.failed_instance_requests),
+        failed=report.failed
+        + tuple(f"{one.ray_node_type_name}: {one.reason}" for one in said.failed_instance_requests),
     )
 
 

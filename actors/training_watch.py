@@ -16,7 +16,6 @@ from ray.util.placement_group import placement_group_table
 from actors.seat import Seat, on_node_of, wait_until_gone
 from actors.supply import Bundle, fits
 from actors.wait import Wait
-from fusion.errors import EngineError
 
 TICK_S = 1.0
 GONE_S = 60.0

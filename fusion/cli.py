@@ -200,7 +200,8 @@ def run_config(tree: DictConfig) -> int:
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
-    runner = Runner(config.store.path, lambda: _runtime(config.cluster, terminal.notice), config.cluster.capacity, terminal)
+    cluster = config.cluster
+    runner = Runner(config.store.path, lambda: _runtime(cluster, terminal.notice), cluster.capacity, terminal)
     try:
         outcome = runner.run(recipe.targets)
     finally:

@@ -20,6 +20,8 @@ from tests.end_to_end.ray_head import free_ports, processes_of
 
 ROOT = Path(__file__).parents[2]
 START_S = 90.0
+PATIENT = {"RAY_raylet_start_wait_time_s": "120"}
+"""A busy machine is slow to start nodes."""
 IDLE_MINUTES = 0.1
 HEAD = "ray.head.default"
 EMPTY_LISTS = (
@@ -51,7 +53,7 @@ def elastic_head(node_types: Mapping[str, Mapping[str, float]], max_nodes: int =
     (folder / "cluster.json").write_text(json.dumps(_config(address, node_types, max_nodes)))
     settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"PYTHONPATH": str(ROOT)}
-    environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1", "RAY_TMPDIR": str(folder)}
+    environment |= {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1", "RAY_TMPDIR": str(folder)} | PATIENT
     with open(folder / "head.txt", "wb") as log:
         process = subprocess.Popen(
             [

@@ -6,7 +6,10 @@ Writes each answer it hears to FOLDER/heard.txt at once, so that the test sees h
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+
+import ray
 
 from actors.runtime import RayRuntime
 from fusion.cluster_config import RayConfig
@@ -20,7 +23,9 @@ PLACEMENT = Placement(replicas=2, cpus=4, in_flight=2)
 
 def main(address: str, folder: Path, how: str) -> None:
     runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0), print)
-    worker = NumberWriter(str(folder / "out"), seconds=0.5)
+    while sum(node["Alive"] for node in ray.nodes()) < 3:
+        time.sleep(0.2)  # a node's processes are there before it has joined
+    worker = NumberWriter(str(folder / "out"), seconds=1.0)
     if how == "map":
         tasks = Tasks(tuple(range(NUMBERS)), folder / "asked", parts=worker.folder)
         dones = runtime.map(worker, tasks, PLACEMENT, "numbers")

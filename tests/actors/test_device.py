@@ -16,9 +16,7 @@ from fusion.step import Placement
 A, B = "GPU-5fb2c7a6-8f9c-0d7a-5f6e-2b1d1c9f4e11", "GPU-0c9e2d1f-4b7a-9d3c-8e55-7a6b5c4d3e22"
 MEMORY = f"0, {A}, 70315, 81559\n1, {B}, 5, 81559\n"
 PROCESSES = (
-    f"{A}, 41822, ray::SourceActor, 70300\n"
-    f"{A}, 977, /opt/vendor/tool --mode=a, b, 12\n"
-    f"{B}, 41823, [Not Found], [N/A]\n"
+    f"{A}, 41822, ray::SourceActor, 70300\n{A}, 977, /opt/vendor/tool --mode=a, b, 12\n{B}, 41823, [Not Found], [N/A]\n"
 )
 
 

@@ -59,5 +59,3 @@ def test_what_is_left_of_the_cluster_does_the_work(how: str, nodes: RayNodes, tm
         assert 1 <= len((tmp_path / "asked").read_text().split()) <= PLACEMENT.in_flight
     else:
         assert len(twice) <= 10, "only what was on its way to the driver is done again"
-
-

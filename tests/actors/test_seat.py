@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from actors.seat import evict, remaining
+from actors.seat import evict, named, remaining
 
 PARENT = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); time.sleep(60)"
 
@@ -28,6 +28,7 @@ def test_what_does_not_leave_by_itself_is_killed_with_what_it_started() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    assert named(child) == f"pid {child} (sleep)"
     assert evict(parent.pid, 2) == (sorted([parent.pid, child]), [])
     parent.wait()
     assert evict(parent.pid, 2) == ([], [])

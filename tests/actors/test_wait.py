@@ -42,9 +42,9 @@ def test_a_line_says_what_is_waited_for_why_how_long_and_the_limit() -> None:
     wait, lines = waiting(1800, clock)
     pass_time(wait, lines, clock, 10)
     assert lines == [
-        "responses/a: 2 of 2 workers wait for a node since 10 s, up to 1800 s (cluster.ray.resource_wait_s); each wants "
-        "4 GPUs and 8 CPUs; 0 of 2 GPUs and 24 of 24 CPUs are free; no node could ever hold it, and nothing here starts "
-        "other nodes"
+        "responses/a: 2 of 2 workers wait for a node since 10 s, up to 1800 s (cluster.ray.resource_wait_s); "
+        "each wants 4 GPUs and 8 CPUs; 0 of 2 GPUs and 24 of 24 CPUs are free; no node could ever hold it, and nothing "
+        "here starts other nodes"
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_short_wait_is_not_worth_a_word() -> None:
 def test_at_the_limit_the_step_fails_with_the_remedy() -> None:
     clock = Clock()
     wait, lines = waiting(30, clock)
-    with pytest.raises(EngineError, match="no node gave 4 GPUs and 8 CPUs within 30 s; .*raise cluster.ray.resource_wa"):
+    with pytest.raises(EngineError, match="no node gave 4 GPUs and 8 CPUs within 30 s; .*raise cluster.ray"):
         pass_time(wait, lines, clock, 40)
     assert clock.now == 31.0
 

@@ -23,9 +23,10 @@ QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "8",
+    "RAY_raylet_start_wait_time_s": "120",
 }
 """A lost node is noticed after eight seconds instead of half a minute; what happens then is the same. Fewer, and a busy
-machine would lose nodes that are only slow."""
+machine would lose nodes that are only slow; nor may its nodes be slow to start."""
 NODE_CPUS = 6
 
 
