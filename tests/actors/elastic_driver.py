@@ -27,6 +27,8 @@ from tests.workers import NumberWriter, Tasks, written
 
 GONE_S = 90.0
 PATIENCE_S = 14.0
+SCORED = 60
+"""Half a minute of full use, after which Ray Data might ask for nodes that the plan does not hold."""
 
 
 class Nodes:
@@ -94,8 +96,8 @@ def main(address: str, folder: Path) -> None:
 
     note("drained")
     notices.clear()
-    scorer = NumberWriter(str(folder / "stream" / "out"), seconds=0.1)
-    list(runtime.stream([(scorer, Placement(cpus=4))], range(20), "scores"))
+    scorer = NumberWriter(str(folder / "stream" / "out"), seconds=0.5)
+    list(runtime.stream([(scorer, Placement(cpus=4))], range(SCORED), "scores"))
     note(f"stream done, {nodes.now()}")
     told["stream"] = {"nodes": nodes.drained(), "numbers": sorted(written(scorer.folder)), "notices": notices.copy()}
     note("drained")

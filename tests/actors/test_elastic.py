@@ -30,7 +30,7 @@ def test_a_step_grows_the_cluster_to_its_placement_and_gives_it_back(tmp_path: P
     assert told["map"]["nodes"] in ({"gpu": 2}, {"gpu": 3})
     assert told["map"]["numbers"] == list(range(40))
     assert told["stream"]["nodes"] == {"scorer": 1}
-    assert told["stream"]["numbers"] == list(range(20))
+    assert told["stream"]["numbers"] == list(range(60))
     assert told["never"]["groups"] == 0
     for name in ("map", "stream", "train"):
         never = told["never"][name]

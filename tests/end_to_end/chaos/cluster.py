@@ -18,7 +18,9 @@ import psutil
 from tests.end_to_end.chaos.ride import find
 from tests.end_to_end.pico import environment
 
-START_S = 90.0
+START_S = 180.0
+READY = "Ray runtime started"
+"""What a node writes when it has joined; a node that comes before its head has would give up."""
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -39,6 +41,7 @@ class RayNodes:
         self._num_nodes = num_nodes
         self._started = 0
         self._nodes: list[subprocess.Popen[bytes]] = []
+        self._logs: dict[int, Path] = {}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -103,15 +106,15 @@ class RayNodes:
     def _start(self, *arguments: str) -> None:
         settings = QUICK | self.settings | {"RAY_TMPDIR": str(self.folder), "RAY_USAGE_STATS_ENABLED": "0"}
         self._started += 1
-        log = open(self.folder / f"node{self._started}.txt", "wb")  # noqa: SIM115
-        self._nodes.append(
-            subprocess.Popen(
+        path = self.folder / f"node{self._started}.txt"
+        with open(path, "wb") as log:
+            node = subprocess.Popen(
                 [_ray(), "start", "--block", "--object-store-memory=100000000", "--disable-usage-stats",
                  "--node-ip-address=127.0.0.1", *arguments],
                 env=environment() | settings, stdout=log, stderr=log,
-            )
-        )  # fmt: skip
-        log.close()
+            )  # fmt: skip
+        self._nodes.append(node)
+        self._logs[node.pid] = path
 
     def _node_of(self, worker: psutil.Process) -> subprocess.Popen[bytes]:
         above = {parent.pid for parent in worker.parents()}
@@ -124,9 +127,7 @@ class RayNodes:
 
     def _wait_for_nodes(self, number: int) -> None:
         deadline = time.monotonic() + START_S
-        while sum(find(root, "raylet/raylet") is not None for root in self.roots) < number or not _listens(
-            self.address
-        ):
+        while sum(READY in self._logs[root].read_text() for root in self.roots) < number:
             assert time.monotonic() < deadline, [p.read_text()[-500:] for p in self.folder.glob("node*.txt")]
             ended = [node.args for node in self._nodes if node.poll() is not None]
             assert not ended, (ended, [p.read_text()[-2000:] for p in self.folder.glob("node*.txt")])
@@ -143,15 +144,6 @@ def _end(node: subprocess.Popen[bytes]) -> None:
                 continue
         node.kill()
     node.wait()
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _free_port() -> int:
