@@ -138,6 +138,10 @@ class Clock:
         self.driver_s += self._transport_s
 
 
+def _none_wait(missing: int, wanted: int) -> None:
+    assert not missing
+
+
 class Cluster:
     """Simulated replicas with their clock; also what tells the driver of their answers.
 
@@ -158,7 +162,7 @@ class Cluster:
             replica.start()
             assert replica.opening is not None
             self._arrived.append((replica, replica.opening))
-        yield from Dispatch(self.replicas, self, tasks, enumerate(tasks), placement, "simulated").run()
+        yield from Dispatch(self.replicas, self, tasks, enumerate(tasks), placement, "simulated", _none_wait).run()
 
     def wait(self, timeout_s: float) -> list[tuple[SimulatedReplica, Answer]]:
         """Answers that have arrived by now; if there is none, the clock goes on to the next."""
@@ -196,6 +200,9 @@ class SimulatedReplica:
     @property
     def is_stalled(self) -> bool:
         return False
+
+    def look_for_place(self) -> bool:
+        return True
 
     def start(self) -> None:
         self.opening = Future()
