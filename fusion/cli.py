@@ -83,7 +83,7 @@ def _guarded(body: Callable[[], int]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    return _composed(arguments, run_config)
+    return _composed(arguments, lambda tree: run_config(tree, _typed("run", arguments)))
 
 
 def _plan(arguments: list[str]) -> int:
@@ -93,7 +93,14 @@ def _plan(arguments: list[str]) -> int:
 def _eval(arguments: list[str]) -> int:
     """A run of the recipe `benchmarks`; `fusion plan experiment=eval ...` plans it."""
     chosen = any(argument.startswith("experiment=") for argument in arguments)
-    return _composed(arguments if chosen else ["experiment=eval", *arguments], run_config)
+    words = arguments if chosen else ["experiment=eval", *arguments]
+    return _composed(words, lambda tree: run_config(tree, _typed("eval", arguments)))
+
+
+def _typed(command: str, arguments: list[str]) -> str:
+    import shlex
+
+    return shlex.join(["fusion", command, *arguments])
 
 
 def _composed(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
@@ -154,12 +161,13 @@ def _is_override(argument: str) -> bool:
 def plan_config(tree: DictConfig) -> int:
     """Print what a run would do."""
     from fusion.config import typed
-    from fusion.console import plan_table, wide_console
+    from fusion.console import plan_table
     from fusion.pipeline import build
     from fusion.plan import Status, plan
     from fusion.planning.outlook import outlook
     from fusion.revisions import PLAN_WAIT_S, notes, pin
     from fusion.submission.inside import settled
+    from fusion.wide_console import wide_console
 
     settled(tree, os.environ)
     console = wide_console()
@@ -175,8 +183,8 @@ def plan_config(tree: DictConfig) -> int:
     return 0
 
 
-def run_config(tree: DictConfig) -> int:
-    """Run a recipe and leave its run folder."""
+def run_config(tree: DictConfig, command: str = "") -> int:
+    """Run a recipe and leave its run folder. `command`: what was typed, for who looks at the run."""
     from pathlib import Path
 
     from omegaconf import OmegaConf
@@ -184,12 +192,14 @@ def run_config(tree: DictConfig) -> int:
 
     from fusion.config import typed
     from fusion.console import Terminal, log_to
+    from fusion.listeners import Listeners
     from fusion.pipeline import build
     from fusion.planning.generations import demand_room
     from fusion.results import conclude
     from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
     from fusion.submission.inside import settled
+    from fusion.watching.recorder import recorded
 
     settled(tree, os.environ)
     demand(pin(tree, RUN_WAIT_S))
@@ -201,12 +211,14 @@ def run_config(tree: DictConfig) -> int:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
     cluster = config.cluster
-    runner = Runner(config.store.path, lambda: _runtime(cluster, terminal.notice), cluster.capacity, terminal)
-    try:
-        outcome = runner.run(recipe.targets)
-    finally:
-        terminal.close()
-    conclude(recipe, outcome, folder, terminal.console)
+    with recorded(folder, config.name, command) as recorder:
+        listener = Listeners(terminal, recorder)
+        runner = Runner(config.store.path, lambda: _runtime(cluster, listener.notice), cluster.capacity, listener)
+        try:
+            outcome = runner.run(recipe.targets)
+        finally:
+            terminal.close()
+        conclude(recipe, outcome, folder, terminal.console)
     return 0
 
 
@@ -258,6 +270,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "submit": _found_at("fusion.submission.command:submit"),
     "job": _job,
     "eval": _eval,
+    "status": _found_at("fusion.watching.command:status"),
     "show": _found_at("fusion.ledger.show:show"),
     "explain": _found_at("fusion.ledger.explain:explain"),
     "ablate": _found_at("fusion.ablation:ablate"),

@@ -19,7 +19,6 @@ from fusion.plan import Planned, Status
 from fusion.step import Step
 from fusion.tree import TreeArtifact
 
-PIPE_WIDTH = 180
 STYLE = {Status.HIT: "green", Status.RESUME: "yellow", Status.REUSE: "cyan", Status.NEW: "magenta"}
 
 
@@ -82,12 +81,6 @@ def accounts_line(artifact: Artifact | TreeArtifact) -> str:
     lost = accounts["dropped"] | accounts["failed"]
     terms = [f"{accounts['rows_out']:,} out", *(f"{number:,} {reason}" for reason, number in sorted(lost.items()))]
     return f"{accounts['rows_in']:,} in = {' + '.join(terms)}   {manifest['seconds']:.1f} s"
-
-
-def wide_console() -> Console:
-    """The terminal; into a pipe or a file, as wide as the tables of a plan."""
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console() if told else Console(width=PIPE_WIDTH)
 
 
 def plan_table(planned: Sequence[Planned]) -> Table:

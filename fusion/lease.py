@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from fusion import location
 from fusion.errors import ArtifactError
+from fusion.process import start_of
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
@@ -61,7 +62,7 @@ def hold(
 
 
 def _content(nonce: str) -> bytes:
-    holder = {"nonce": nonce, "host": socket.gethostname(), "pid": os.getpid(), "start": _start_of(os.getpid())}
+    holder = {"nonce": nonce, "host": socket.gethostname(), "pid": os.getpid(), "start": start_of(os.getpid())}
     return json.dumps(holder | {"beat": time.time()}).encode()
 
 
@@ -106,15 +107,5 @@ def _read(path: str) -> dict[str, object]:
 
 def _is_dead(holder: dict[str, object]) -> bool:
     if holder.get("host") == socket.gethostname():
-        return _start_of(int(str(holder["pid"]))) != holder.get("start")
+        return start_of(int(str(holder["pid"]))) != holder.get("start")
     return time.time() - float(str(holder["beat"])) > STALE_S
-
-
-def _start_of(pid: int) -> str | None:
-    """Start time of a live process, None if there is none: a reused pid is not the same process."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else fields[19]

@@ -9,6 +9,8 @@ fusion: several strong, different language models into one compact model
   fusion plan experiment=NAME [key=value ...]   what a run would do, step by step, before anything is spent
   fusion eval benchmark=[gsm8k,ifeval] target=NAME [models=[FOLDER,...]] [key=value ...]
                                                 scores of models, endpoints or stored answers, with intervals
+  fusion status [RUN] [--follow | --serve [PORT]]
+                                                how a run goes, or how it ended: here, or on a live page
   fusion show RUN [TABLE] [--source S] [--domain D] [--where 'margin>0.05' ...] [--sort COLUMN]
                                                 rows of a finished run: sft, pairs, prompts, responses, drops, ...
   fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why

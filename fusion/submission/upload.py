@@ -19,7 +19,7 @@ from fusion.hygiene.credentials import credentials
 LIMIT_BYTES = 20 * 2**20
 """Most that may travel. Ray refuses 100 MiB; a list that is near it holds something that belongs in a store."""
 PROGRAM = {
-    "fusion": (".py", ".jinja", ".css", ".js"),
+    "fusion": (".py", ".jinja", ".html", ".css", ".js"),
     "actors": (".py",),
     "conf": (".py", ".yaml", ".jinja"),
 }

@@ -1,0 +1,1 @@
+"""A run seen from outside: what it writes of itself, and who shows it."""
