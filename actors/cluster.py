@@ -156,6 +156,7 @@ def _init(config: RayConfig) -> str:
         log_to_driver=False,
         logging_level=logging.ERROR,
         _temp_dir=config.temp_dir,
+        _metrics_export_port=config.metrics_port,
     )
     return ""
 

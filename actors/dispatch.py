@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
@@ -16,8 +17,10 @@ from ray.exceptions import RayError
 
 from actors.answers import Answers
 from actors.failure import cause_of, is_death, to_raise
+from actors.metrics import Queue, RunMetrics, WorkMetrics
 from actors.replica import Answer, Replica, bundles
 from actors.wait import Wait
+from fusion.artifact import Receipt
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
 from fusion.runtime import Done, Tasks, WorkerSpec, num_answers
@@ -39,6 +42,7 @@ def dispatch(
     name: str,
     config: RayConfig,
     notice: Callable[[str], None],
+    metrics: RunMetrics,
 ) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.map`."""
     numbered = enumerate(tasks)
@@ -49,14 +53,34 @@ def dispatch(
     names = [f"{name}[{number}]" for number in range(placement.replicas)]
     replicas = [Replica(worker, placement, one, config, answers) for one in names]
     wait = Wait(name, bundles(placement, config.cpu_share), config.resource_wait_s, notice)
+    told = WorkMetrics(metrics, name)
+    tell = Listening(wait.update, told)
     finished = False
-    try:
-        for replica in replicas:
-            replica.start()
-        yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name, wait.update).run()
-        finished = True
-    finally:
-        _stop(replicas, graceful=finished)
+    with metrics.holding(placement.replicas * placement.gpus):
+        try:
+            for replica in replicas:
+                replica.start()
+            yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name, tell).run()
+            finished = True
+        finally:
+            told.ended()
+            _stop(replicas, graceful=finished)
+
+
+class Told(Protocol):
+    """Who counts what a map does; `WorkMetrics` is one."""
+
+    def heard(self, receipts: Mapping[str, Receipt]) -> None: ...
+    def died(self) -> None: ...
+    def map_stands(self, queues: Sequence[Queue]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Who hears how a map stands: `wait` every second how many replicas of how many have no place (`Wait.update`)."""
+
+    wait: Callable[[int, int], None]
+    told: Told
 
 
 class Host(Protocol):
@@ -68,6 +92,8 @@ class Host(Protocol):
 
     @property
     def is_stalled(self) -> bool: ...
+    @property
+    def queue(self) -> Queue: ...
     def look_for_place(self) -> bool: ...
     def start(self) -> None: ...
     def opened(self) -> None: ...
@@ -86,11 +112,7 @@ class Arrivals(Protocol[AnyHost]):
 
 
 class Dispatch(Generic[AnyHost]):
-    """The state of one map: what is still to be handed out, what is to be done again, how many deaths there were.
-
-    Args:
-        wait: told every second how many replicas of how many have no place (`Wait.update`).
-    """
+    """The state of one map: what is still to be handed out, what is to be done again, how many deaths there were."""
 
     def __init__(
         self,
@@ -100,7 +122,7 @@ class Dispatch(Generic[AnyHost]):
         numbered: Iterator[tuple[int, object]],
         placement: Placement,
         name: str,
-        wait: Callable[[int, int], None],
+        listening: Listening,
     ) -> None:
         self._replicas = replicas
         self._answers = answers
@@ -112,12 +134,12 @@ class Dispatch(Generic[AnyHost]):
         self._deaths = 0
         self._asked = {replica.name: 0 for replica in replicas}
         """Answers asked of each and not yet there."""
-        self._wait = wait
+        self._listening = listening
         self._looked = 0.0
 
     def run(self) -> Iterator[Done]:
         while True:
-            self._look_for_places()
+            self._look_around()
             empty = self._fill()
             if empty and not any(replica.outstanding for replica in self._replicas):
                 return
@@ -130,11 +152,12 @@ class Dispatch(Generic[AnyHost]):
             for replica in silent:
                 self._replace(replica, f"nothing came back for {self._placement.stall_s:g} s (placement.stall_s)")
 
-    def _look_for_places(self) -> None:
+    def _look_around(self) -> None:
         if time.monotonic() - self._looked < TICK_S:
             return
         self._looked = time.monotonic()
-        self._wait(sum(not replica.look_for_place() for replica in self._replicas), len(self._replicas))
+        self._listening.wait(sum(not replica.look_for_place() for replica in self._replicas), len(self._replicas))
+        self._listening.told.map_stands([replica.queue for replica in self._replicas])
 
     def _fill(self) -> bool:
         """Hand out tasks, to the emptiest replica first; True when there is none left to hand out."""
@@ -172,10 +195,12 @@ class Dispatch(Generic[AnyHost]):
             log.info("%s: %s", replica.name, error)  # Ray's whole account of the death
             self._replace(replica, _first_line(cause_of(error)))
         if done is not None:
+            self._listening.told.heard(done.receipts)
             yield done
 
     def _replace(self, replica: AnyHost, why: str) -> None:
         self._deaths += 1
+        self._listening.told.died()
         lost = replica.kill()
         self._asked[replica.name] = 0
         if self._deaths > self._placement.max_restarts:

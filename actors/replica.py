@@ -19,6 +19,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.answers import Answers
+from actors.metrics import Queue
 from actors.seat import Seat, wait_until_gone
 from actors.source import SourceActor
 from fusion.artifact import Receipt
@@ -104,6 +105,10 @@ class Replica:
             self._is_placed = self._group.wait(0)
             self._heard = time.monotonic()
         return self._is_placed
+
+    @property
+    def queue(self) -> Queue:
+        return Queue(self.name, len(self.outstanding), is_open=self.opening is None)
 
     @property
     def is_stalled(self) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from actors.cluster import connect
 from actors.dispatch import dispatch
+from actors.metrics import RunMetrics
 from actors.stream import stream
-from fusion.cluster_config import RayConfig
+from fusion.cluster_config import Price, RayConfig
 from fusion.runtime import Done, Tasks, TrainSpec, WorkerSpec
 from fusion.step import Placement
 
@@ -23,30 +24,40 @@ class RayRuntime:
 
     Args:
         notice: gets the lines that say what is waited for; by default they go to the log.
+        run: name of the run and `price` of the machines, for the metrics.
 
     Raises:
         ConfigError: no Ray answers at `config.address`.
         EngineError: a Ray of our own did not start.
     """
 
-    def __init__(self, config: RayConfig, notice: Callable[[str], None] = log.warning) -> None:
+    def __init__(
+        self,
+        config: RayConfig,
+        notice: Callable[[str], None] = log.warning,
+        run: str = "",
+        price: Price | None = None,
+    ) -> None:
         self._config = config
         self._notice = notice
         self._connection = connect(config)
+        self._metrics = RunMetrics(run, price or Price())
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
-        return dispatch(worker, tasks, placement, name, self._config, self._notice)
+        return dispatch(worker, tasks, placement, name, self._config, self._notice, self._metrics)
 
     def stream(
         self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
     ) -> Iterator[Done]:
-        return stream(workers, feed, name, self._config, self._notice)
+        return stream(workers, feed, name, self._config, self._notice, self._metrics)
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained
 
-        fit(spec, placement, name, self._config, self._notice)
+        with self._metrics.holding(placement.replicas * placement.gpus):
+            fit(spec, placement, name, self._config, self._notice)
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends, with all its processes."""
+        self._metrics.close()
         self._connection.disconnect()

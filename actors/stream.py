@@ -23,10 +23,12 @@ from ray.exceptions import RayError
 
 from actors.failure import to_raise
 from actors.feed import Feed, FeedSource
+from actors.metrics import RunMetrics, WorkMetrics
 from actors.replica import wanted
 from actors.reward import RewardActor
 from actors.seat import beside_driver, has_process, wait_until_gone
 from actors.wait import Wait
+from actors.windows import BusyTime
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
 from fusion.runtime import Done, WorkerSpec
@@ -50,6 +52,7 @@ def stream(
     name: str,
     config: RayConfig,
     notice: Callable[[str], None],
+    metrics: RunMetrics,
 ) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.stream`."""
     placements = [placement for _, placement in workers]
@@ -59,13 +62,16 @@ def stream(
     pools = [
         _Pool(p.replicas, Wait(name, [wanted(p, config.cpu_share)], config.resource_wait_s, notice)) for p in placements
     ]
-    running = _Stream(actor, name, pools, stall_s=max(placement.stall_s for placement in placements))
-    try:
-        rows = _dataset(actor, workers, config)
-        running.start(feed, rows)
-        yield from running.dones()
-    finally:
-        running.stop()
+    told = WorkMetrics(metrics, name)
+    running = _Stream(actor, name, pools, max(placement.stall_s for placement in placements), told)
+    with metrics.holding(sum(placement.replicas * placement.gpus for placement in placements)):
+        try:
+            rows = _dataset(actor, workers, config)
+            running.start(feed, rows)
+            yield from running.dones()
+        finally:
+            told.ended(is_stream=True)
+            running.stop()
 
 
 def _dataset(feed: ActorHandle, workers: Sequence[tuple[WorkerSpec, Placement]], config: RayConfig) -> Dataset:
@@ -111,13 +117,17 @@ class _Pool:
 class _Stream:
     """The two threads of one stream and what they report."""
 
-    def __init__(self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float) -> None:
+    def __init__(
+        self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float, told: WorkMetrics
+    ) -> None:
         self._feed = feed
         self._name = name
         self._pools = pools
         self._looked = time.monotonic()
         self._placed = Counter[int]()
         self._stall_s = stall_s
+        self._told = told
+        self._busy = BusyTime(sum(pool.size for pool in pools))
         self._arrived: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
         self._fed = 0
         self._stopped = threading.Event()
@@ -133,6 +143,7 @@ class _Stream:
         num_done, heard = 0, time.monotonic()
         while True:
             is_placed = self._look_for_places()
+            self._told.stream_stands(self._fed - num_done, self._busy.idle_share(time.monotonic()))
             try:
                 arrived = self._arrived.get(timeout=TICK_S)
             except queue.Empty:
@@ -189,11 +200,15 @@ class _Stream:
         task_id = row["task_id"]
         assert isinstance(task_id, int)
         if row["note"]:
+            self._told.died()
             log.warning("%s: %s", self._name, row["note"])
         if row["error"]:
             error = cloudpickle.loads(row["error"])
             raise to_raise(self._name, error) from error
         for receipts in cloudpickle.loads(row["dones"]):
+            self._told.heard(receipts)
+            for receipt in receipts.values():
+                self._busy.add(time.monotonic(), receipt.seconds)
             yield Done(task_id, receipts)
 
     def _pump(self, feed: Iterable[object]) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -54,6 +55,8 @@ class Receipt:
     num_tokens: int = 0
     num_requests: int = 0
     seconds: float = 0.0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Rows of `drops` by reason, for who watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,11 @@ def read_manifest(path: str) -> dict[str, object] | None:
 
 def write_json(path: str, value: Mapping[str, object]) -> None:
     location.put(path, (json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
+
+
+def reasons_of(drops: Iterable[tuple[Sequence[object], Reason, str]]) -> dict[str, int]:
+    """`Receipt.reasons` of what was given to `PartFolder.write_drops`."""
+    return dict(Counter(reason.value for _, reason, _ in drops))
 
 
 def parts_json(parts: Iterable[Part]) -> list[dict[str, object]]:

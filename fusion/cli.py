@@ -213,7 +213,9 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     cluster = config.cluster
     with recorded(folder, config.name, command) as recorder:
         listener = Listeners(terminal, recorder)
-        runner = Runner(config.store.path, lambda: _runtime(cluster, listener.notice), cluster.capacity, listener)
+        runner = Runner(
+            config.store.path, lambda: _runtime(cluster, config.name, listener.notice), cluster.capacity, listener
+        )
         try:
             outcome = runner.run(recipe.targets)
         finally:
@@ -222,7 +224,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     return 0
 
 
-def _runtime(cluster: ClusterConfig, notice: Callable[[str], None]) -> Runtime:
+def _runtime(cluster: ClusterConfig, run: str, notice: Callable[[str], None]) -> Runtime:
     from fusion.cluster_config import RuntimeKind
     from fusion.runtime import InProcess
 
@@ -230,7 +232,7 @@ def _runtime(cluster: ClusterConfig, notice: Callable[[str], None]) -> Runtime:
         return InProcess()
     from actors.runtime import RayRuntime
 
-    return RayRuntime(cluster.ray, notice)
+    return RayRuntime(cluster.ray, notice, run, cluster.price)
 
 
 def _merge(arguments: list[str]) -> int:

@@ -37,6 +37,9 @@ class RayConfig:
     resource_wait_s: float = 1800.0
     """How long a worker may wait for nodes with free GPUs. A guess: twice what autoscalers take for a GPU node."""
 
+    metrics_port: int | None = None
+    """Port at which a Ray started here shows its metrics to Prometheus (cluster/README.md); null: any free one."""
+
     def __post_init__(self) -> None:
         if self.address is not None and self.address.startswith("ray://"):
             raise ConfigError(
@@ -48,6 +51,8 @@ class RayConfig:
                 f"cluster.ray.temp_dir is {len(self.temp_dir)} characters long ({self.temp_dir}); Ray puts sockets "
                 f"there, whose paths are limited: take a folder of at most {SOCKET_PATH_LIMIT} characters"
             )
+        if self.metrics_port is not None and not 0 < self.metrics_port < 65536:
+            raise ConfigError(f"cluster.ray.metrics_port must be null or in 1 to 65535, got {self.metrics_port}")
         for name, low in (("num_cpus", 1), ("cpu_share", 0.001), ("object_store_gib", 0.08), ("resource_wait_s", 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f"cluster.ray.{name} must be at least {low}, got {getattr(self, name)}")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder, Receipt, reasons_of
 from fusion.errors import EngineError
 from fusion.runtime import Session
+from fusion.schema import Reason
 from fusion.step import Placement
 from fusion.table import Table
 
@@ -69,14 +70,18 @@ class NumberSession:
         assert isinstance(task, int)
         self._misbehave(dict(self.spec.mood).get(task, ""), task)
         time.sleep(self.spec.seconds)
-        parts = PartFolder(self.spec.folder, ROWS).write(pa.table({"number": [task]}, schema=ROWS.schema))
+        out = PartFolder(self.spec.folder, ROWS)
         with open(self.note / "worked.txt", "a") as file:
             file.write(f"{task}\n")
-        return {self.spec.folder: Receipt(parts=parts, num_requests=1)}
+        if dict(self.spec.mood).get(task) == "lose":
+            lost = [((task,), Reason.REQUEST_FAILED, "asked for")]
+            return {self.spec.folder: Receipt(drops=out.write_drops(lost), reasons=reasons_of(lost))}
+        parts = out.write(pa.table({"number": [task]}, schema=ROWS.schema))
+        return {self.spec.folder: Receipt(parts=parts, num_tokens=10, num_requests=1, seconds=self.spec.seconds)}
 
     def _misbehave(self, how: str, task: int) -> None:
         once = self.note / f"{how}-{task}"
-        if not how or once.exists():
+        if how in ("", "lose") or once.exists():
             return
         if how != "raise":
             once.touch()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder, Receipt, reasons_of
 from fusion.chat import Renderer
 from fusion.explicit.config import DumpConfig
 from fusion.explicit.tables import TOKEN_DISTRIBUTION, shown_hash
@@ -172,6 +172,7 @@ class DumpSession:
             num_tokens=sum(row.num_tokens for row in rows),
             num_requests=len(task.wanted),
             seconds=time.monotonic() - began,
+            reasons=reasons_of(drops),
         )
         return {worker.out.path: receipt}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fusion.artifact import Artifact, PartFolder, Receipt
+from fusion.artifact import Artifact, PartFolder, Receipt, reasons_of
 from fusion.errors import ArtifactError
 from fusion.explicit.alignment import AlignmentMode, align
 from fusion.explicit.config import FuseConfig
@@ -175,6 +175,7 @@ class FuseSession:
             num_tokens=sum(len(pivot.token_ids) for _, _, pivot, _ in made),
             num_requests=len(task.wanted),
             seconds=time.monotonic() - began,
+            reasons=reasons_of(drops),
         )
         return {worker.out.path: receipt}
 

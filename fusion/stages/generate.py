@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder, Receipt, reasons_of
 from fusion.chat import Renderer
 from fusion.engine_loop import EngineLoop
 from fusion.errors import ConfigError
@@ -143,6 +143,7 @@ class GenerateSession:
             num_tokens=sum(sample.num_tokens for completion in completions for sample in completion.samples),
             num_requests=sum(len(request.sample_indices) for _, request in requests),
             seconds=time.monotonic() - started,
+            reasons=reasons_of(drops),
         )
         return {task.out.path: receipt}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from fusion.artifact import Artifact, PartFolder, Receipt
+from fusion.artifact import Artifact, PartFolder, Receipt, reasons_of
 from fusion.explicit.alignment import AlignmentMode, align
 from fusion.explicit.counts import LinkCounts, count_links, merged
 from fusion.explicit.reader import ReadBy, Reader
@@ -134,7 +134,8 @@ class CountSession:
         parts = out.write(_table(task.shard, merged(counts)))
         nothing = [] if parts else [((task.shard,), Reason.NOT_SPELLED, "no text of it could be aligned")]
         drops = out.write_drops(nothing)
-        return {out.path: Receipt(parts, drops, num_tokens, len(rows), time.monotonic() - began)}
+        seconds = time.monotonic() - began
+        return {out.path: Receipt(parts, drops, num_tokens, len(rows), seconds, reasons_of(nothing))}
 
 
 def _table(shard: str, counts: LinkCounts) -> pa.Table:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder, Receipt, reasons_of
 from fusion.errors import ArtifactError, FusionError, PluginError
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
 from fusion.schema import PROMPT, RESPONSE, REWARD, Reason, hash_text, key_string
@@ -91,6 +91,7 @@ class ScoreSession:
             pending.out.write_drops(drops),
             num_requests=len(chosen),
             seconds=time.monotonic() - started,
+            reasons=reasons_of(drops),
         )
 
 

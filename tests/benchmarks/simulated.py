@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from actors.dispatch import Dispatch
+from actors.dispatch import Dispatch, Listening
+from actors.metrics import Queue
 from fusion.artifact import Part, Receipt
 from fusion.key_table import digests_of
 from fusion.part_keys import PartKeys
@@ -138,8 +139,19 @@ class Clock:
         self.driver_s += self._transport_s
 
 
-def _none_wait(missing: int, wanted: int) -> None:
+class Untold:
+    """Nobody counts."""
+
+    def heard(self, receipts: object) -> None: ...
+    def died(self) -> None: ...
+    def map_stands(self, queues: object) -> None: ...
+
+
+def _none_waits(missing: int, wanted: int) -> None:
     assert not missing
+
+
+NOBODY = Listening(_none_waits, Untold())
 
 
 class Cluster:
@@ -162,7 +174,7 @@ class Cluster:
             replica.start()
             assert replica.opening is not None
             self._arrived.append((replica, replica.opening))
-        yield from Dispatch(self.replicas, self, tasks, enumerate(tasks), placement, "simulated", _none_wait).run()
+        yield from Dispatch(self.replicas, self, tasks, enumerate(tasks), placement, "simulated", NOBODY).run()
 
     def wait(self, timeout_s: float) -> list[tuple[SimulatedReplica, Answer]]:
         """Answers that have arrived by now; if there is none, the clock goes on to the next."""
@@ -200,6 +212,10 @@ class SimulatedReplica:
     @property
     def is_stalled(self) -> bool:
         return False
+
+    @property
+    def queue(self) -> Queue:
+        return Queue(self.name, len(self.outstanding), is_open=self.opening is None)
 
     def look_for_place(self) -> bool:
         return True
