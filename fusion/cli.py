@@ -199,6 +199,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     from fusion.revisions import RUN_WAIT_S, demand, pin
     from fusion.runner import Runner
     from fusion.submission.inside import settled
+    from fusion.train.tracking import demand_trackers
     from fusion.watching.recorder import recorded
 
     settled(tree, os.environ)
@@ -206,6 +207,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     config = typed(tree)
     recipe = build(config)
     demand_room(recipe)
+    demand_trackers(recipe.targets, config.store.path)
     folder = Path(config.runs) / config.name
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))

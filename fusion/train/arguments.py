@@ -24,12 +24,13 @@ def training_arguments(
     *,
     is_sft: bool,
     folder: Path,
+    name: str,
     num_steps: int,
     world_size: int,
     use_gpu: bool,
     trust_remote_code: bool,
 ) -> SFTConfig | DPOConfig:
-    """Arguments of the TRL trainer of a phase."""
+    """Arguments of the TRL trainer of a phase. `name`: what trackers call it."""
     from trl import DPOConfig, SFTConfig
 
     common = {
@@ -50,7 +51,8 @@ def training_arguments(
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # PlannedTrainer saves
-        "report_to": "none",
+        "report_to": [tracker.value for tracker in config.report_to] or "none",
+        "run_name": name,
         "disable_tqdm": True,
         "log_level": "error",
         "remove_unused_columns": False,

@@ -27,6 +27,14 @@ class Schedule(Choice):
     CONSTANT = "constant_with_warmup"
 
 
+class Tracker(Choice):
+    """Who may be told of a training."""
+
+    MLFLOW = "mlflow"
+    WANDB = "wandb"
+    TENSORBOARD = "tensorboard"
+
+
 @dataclass(kw_only=True)
 class Lora:
     """Low-rank adapters (arXiv 2106.09685) instead of full fine-tuning; merged into the weights at export."""
@@ -92,6 +100,8 @@ class TrainingConfig:
     seed: int = 42
     """Decides the order of the rows (with their keys) and the initial adapters."""
     execution: Execution = field(default_factory=Execution, metadata={"identity": False})
+    report_to: list[Tracker] = field(default_factory=list, metadata={"identity": False})
+    """`[mlflow,wandb,tensorboard]` or some of them; their addresses and keys come from the environment."""
 
     def __post_init__(self) -> None:
         for name, low in (("global_batch_size", 1), ("epochs", 1), ("max_length", 2)):

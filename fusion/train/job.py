@@ -26,9 +26,10 @@ from fusion.models import ModelRef
 from fusion.objectives.base import Objective
 from fusion.train.arguments import lora_config, training_arguments
 from fusion.train.batches import BatchPlan, plan_batches
-from fusion.train.config import CheckpointChoice, TrainingConfig
+from fusion.train.config import CheckpointChoice, Tracker, TrainingConfig
 from fusion.train.export import export
 from fusion.train.rows import read_rows
+from fusion.train.tracking import demand, run_name, tell_tensorboard
 from fusion.train.trainers import PlannedTrainer, trainer_class
 from fusion.train.workspace import Workspace
 from fusion.transfer import on_disk, scratch, send
@@ -83,6 +84,8 @@ class TrainJob:
         workspace = Workspace(self.work)
         if workspace.result() is not None:
             return
+        for tracker in self.config.report_to:
+            demand(tracker, self.work, os.environ)  # of this machine, which may not be the driver's
         with _process_group(), _prepared_libraries(self.use_gpu), full_disk_named(workspace.path):
             began = time.monotonic()
             folder = on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
@@ -146,6 +149,7 @@ class TrainJob:
                 self.config,
                 is_sft=self.objective is None,
                 folder=workspace.checkpoints,
+                name=run_name(self.work),
                 num_steps=len(plan.steps),
                 world_size=world_size,
                 use_gpu=self.use_gpu,
@@ -156,6 +160,8 @@ class TrainJob:
             peft_config=lora_config(self.config.lora) if self.config.lora.rank else None,
         )
         trainer.remove_callback(PrinterCallback)
+        if Tracker.TENSORBOARD in self.config.report_to:
+            tell_tensorboard(trainer, self.work)
         trainer.follow(rows, plan, workspace, self.config.execution)
         return trainer, plan
 
