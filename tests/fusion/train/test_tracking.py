@@ -63,6 +63,7 @@ def test_mlflow_has_the_curve_that_the_job_has(tmp_path: Path, monkeypatch: pyte
 
     uri = f"file://{tmp_path}/mlruns"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database would need more packages
     job = told(make_job(tmp_path / "sft-0f3c", epochs=2), Tracker.MLFLOW)
     job.run(0, 1)
     client = MlflowClient(uri)
