@@ -192,6 +192,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
 
     from fusion.config import typed
     from fusion.console import Terminal, log_to
+    from fusion.costs.kept import meter_of
     from fusion.listeners import Listeners
     from fusion.pipeline import build
     from fusion.planning.generations import demand_room
@@ -212,11 +213,15 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
-    cluster = config.cluster
+    cluster, meter = config.cluster, meter_of(config)
     with recorded(folder, config.name, command) as recorder:
         listener = Listeners(terminal, recorder)
         runner = Runner(
-            config.store.path, lambda: _runtime(cluster, config.name, listener.notice), cluster.capacity, listener
+            config.store.path,
+            lambda: _runtime(cluster, config.name, listener.notice),
+            cluster.capacity,
+            listener,
+            meter,
         )
         try:
             outcome = runner.run(recipe.targets)

@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fusion import registry
 from fusion.cluster_config import ClusterConfig
+from fusion.costs.budget import RunBudget
+from fusion.costs.endpoints import Ledger, ledgers
 from fusion.errors import ConfigError
 from fusion.evaluation.benchmark import Benchmark
 from fusion.evaluation.gate import GateConfig
@@ -149,6 +151,8 @@ class Config:
     """What a reward model must show before it scores."""
     planning: Assumptions = field(default_factory=Assumptions)
     """What a forecast takes for granted; no identity."""
+    budget: RunBudget = field(default_factory=RunBudget)
+    """What all runs of this name may use together; no identity."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 
@@ -199,23 +203,9 @@ def typed(tree: DictConfig) -> Config:
     return config
 
 
-def configured_model(name: str) -> ModelRef:
-    """The model of conf/source/<name>.yaml or conf/target/<name>.yaml.
-
-    Raises:
-        ConfigError: there is no such yaml, or it names answers that exist in place of a model.
-    """
-    try:
-        node = composed([f"source=[{name}]"]).sources[name].model
-    except ConfigError as error:
-        try:
-            node = composed([f"target={name}"]).target.model
-        except ConfigError:
-            raise error from None
-    model = None if node is None else OmegaConf.to_object(node)
-    if not isinstance(model, ModelRef):
-        raise ConfigError(f"conf/source/{name}.yaml has no model; name a model folder or a tokenizer.json")
-    return model
+def priced_endpoints(config: Config) -> list[Ledger]:
+    """Whom the run pays by the token."""
+    return ledgers([config.generator, *(one.generator for one in config.sources.values()), *config.rewards.values()])
 
 
 def check(config: Config) -> None:
@@ -239,6 +229,7 @@ def check(config: Config) -> None:
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
             reward.model = config.target.model
         reward.resolve()
+    config.budget.check(config.cluster.price, [budget for budget, _ in priced_endpoints(config)])
     if config.prompts is not None:
         config.prompts.resolve()
     if config.decontaminate is not None:

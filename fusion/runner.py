@@ -17,7 +17,10 @@ from typing import Protocol
 
 from fusion import lease, location
 from fusion.artifact import Artifact, write_json
-from fusion.errors import StepFailed
+from fusion.costs.budget import REMEDY
+from fusion.costs.held import held_gpus
+from fusion.costs.meter import Meter
+from fusion.errors import ConfigError, StepFailed
 from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
 from fusion.runtime import Lazy, Runtime
@@ -57,23 +60,34 @@ class Runner:
     Args:
         store: folder or URL of the store.
         runtime: makes the runtime; called only if there is something to do.
+        meter: counts what is used, and says when that is too much; None: nothing is kept, and nothing is too much.
     """
 
-    def __init__(self, store: str, runtime: Callable[[], Runtime], capacity: Capacity, listener: Listener) -> None:
+    def __init__(
+        self,
+        store: str,
+        runtime: Callable[[], Runtime],
+        capacity: Capacity,
+        listener: Listener,
+        meter: Meter | None = None,
+    ) -> None:
         self.store = store
         self.capacity = capacity
         self.listener = listener
+        self._meter = meter or Meter()
         self._runtime = Lazy(runtime)
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._open: dict[str, ArtifactWriter | TreeWriter] = {}
         self._errors: list[tuple[Step, BaseException]] = []
+        self._over_budget = ""
 
     def run(self, targets: Sequence[Step]) -> Outcome:
         """Make every target.
 
         Raises:
-            StepFailed: a step could not be sealed; says which, why, and what is kept.
+            StepFailed: a step could not be sealed; says which, why, and what is kept. Or the budget is used up.
+            ConfigError: earlier runs used the budget up, and there is something to do.
             KeyboardInterrupt: passed on after workers were told to stop.
         """
         outcome = Outcome(plan(self.store, targets))
@@ -84,15 +98,29 @@ class Runner:
         jobs = _jobs([one for one in outcome.planned if one.status is not Status.HIT])
         if not jobs:
             return outcome
-        try:
-            self._run_jobs(jobs, outcome)
-        finally:
-            self._stop.set()
-            self._runtime.close()
+        if reached := self._meter.reached():
+            raise ConfigError(f"{reached}; {REMEDY}")
+        with self._meter.running(self._halt):
+            try:
+                self._run_jobs(jobs, outcome)
+            finally:
+                self._stop.set()
+                self._runtime.close()
+        if self._over_budget and len(outcome.artifacts) < len(outcome.planned):
+            raise StepFailed(f"{self._over_budget}; {REMEDY}")
         if self._errors:
             step, error = self._errors[0]
             raise StepFailed(f"{step.name}: {error}") from error
         return outcome
+
+    def _halt(self, why: str) -> None:
+        """End the run early; what it has committed stays."""
+        with self._changed:
+            if not self._stop.is_set():
+                log.warning("%s; the run stops", why)
+                self._over_budget = why
+                self._stop.set()
+                self._changed.notify_all()
 
     # -- scheduling ----------------------------------------------------------------------------------------------
 
@@ -159,9 +187,10 @@ class Runner:
             if not works:
                 return
             try:
-                works[0].step.run(works, self._runtime)
-                for work in works:
-                    self._seal(work, outcome, time.monotonic() - started)
+                with self._meter.job(works):
+                    works[0].step.run(works, self._runtime)
+                    for work in works:
+                        self._seal(work, outcome, time.monotonic() - started)
             except BaseException as error:
                 for work in works:
                     work.out.close(str(error))
@@ -240,4 +269,4 @@ def _allowed(waiting: Sequence[list[Planned]], running: Iterable[list[Planned]])
 
 def _demand(job: Sequence[Planned]) -> tuple[float, float]:
     placements = [one.step.placement for one in job]
-    return max(p.replicas * p.cpus for p in placements), max(p.replicas * p.gpus for p in placements)
+    return max(p.replicas * p.cpus for p in placements), held_gpus(one.step for one in job)

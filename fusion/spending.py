@@ -100,16 +100,30 @@ class Budget:
         return ""
 
 
+def spent(budget: Budget, model: str, but: str = "") -> Usage:
+    """What the ledger says was spent on a model by all, the file `but` left out."""
+    folder = _folder(budget, model)
+    total = Usage()
+    for name in location.names(folder):
+        if name != but:
+            total += Usage(*json.loads(location.get(location.join(folder, name))))
+    return total
+
+
+def _folder(budget: Budget, model: str) -> str:
+    return location.join(os.path.expanduser(budget.ledger), hash_text(model))
+
+
 class Spending:
     """One process's account of one model, and its view of the others'; used from many threads."""
 
     def __init__(self, budget: Budget, model: str) -> None:
         self._budget = budget
-        self._folder = location.join(os.path.expanduser(budget.ledger), hash_text(model))
+        self._model = model
         self._name = f"{uuid.uuid4().hex}.json"
         self._own, self._held = Usage(), Usage()
         self._changed = threading.Condition()
-        self._others = self._read_others()
+        self._others = spent(budget, model)
         self._flushed = time.monotonic()
 
     @property
@@ -153,13 +167,6 @@ class Spending:
     def _flush(self) -> None:
         if self._own != Usage():
             own = [self._own.requests, self._own.prompt_tokens, self._own.completion_tokens]
-            location.put(location.join(self._folder, self._name), json.dumps(own).encode())
-        self._others = self._read_others()
+            location.put(location.join(_folder(self._budget, self._model), self._name), json.dumps(own).encode())
+        self._others = spent(self._budget, self._model, but=self._name)
         self._flushed = time.monotonic()
-
-    def _read_others(self) -> Usage:
-        total = Usage()
-        for name in location.names(self._folder):
-            if name != self._name:
-                total += Usage(*json.loads(location.get(location.join(self._folder, name))))
-        return total

@@ -160,6 +160,11 @@ class ArtifactWriter:
         with self._changed:
             return self._rows.num_done
 
+    @property
+    def num_expected(self) -> int:
+        """Units that came in, as far as they are known."""
+        return len(self._expected)
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def seal(self, header: Mapping[str, object]) -> Artifact:

@@ -1,0 +1,1 @@
+"""What a run uses, what it may use, and what it was expected to."""

@@ -1,0 +1,35 @@
+"""Tokens over time, in so few windows that a long run's fit into a small file."""
+
+from __future__ import annotations
+
+from fusion.costs.account import Window
+
+MOST = 64
+
+
+class PaceMeter:
+    """Windows of one job, from the moment its first tokens are committed.
+
+    What came before that moment (loading, the first answers in work) says nothing of how fast the rest goes.
+    """
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self._tokens = 0
+        self._rest = (0.0, 0.0)  # a window that is not yet as long as the others
+        self._least = 0.0
+
+    def add(self, seconds: float, tokens: int) -> None:
+        """`seconds` went by, and `tokens` are committed in all."""
+        if not self._tokens:
+            self._tokens = tokens
+            return
+        self._rest = (self._rest[0] + seconds, self._rest[1] + tokens - self._tokens)
+        self._tokens = tokens
+        if self._rest[0] > 0 and self._rest[0] >= self._least:
+            self.windows.append(self._rest)
+            self._rest = (0.0, 0.0)
+        if len(self.windows) >= MOST:
+            pairs = zip(self.windows[::2], self.windows[1::2], strict=True)
+            self.windows = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
+            self._least = min(seconds for seconds, _ in self.windows)
