@@ -162,6 +162,8 @@ def plan_config(tree: DictConfig) -> int:
     """Print what a run would do."""
     from fusion.config import typed
     from fusion.console import plan_table
+    from fusion.costs.account import read_accounts
+    from fusion.costs.kept import spent_folder
     from fusion.pipeline import build
     from fusion.plan import Status, plan
     from fusion.planning.outlook import outlook
@@ -177,9 +179,8 @@ def plan_config(tree: DictConfig) -> int:
     recipe = build(config)
     planned = plan(config.store.path, recipe.targets)
     console.print(plan_table(planned))
-    if config.cluster.capacity.gpus:
-        done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
-        outlook(recipe, done, console)
+    done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
+    outlook(recipe, done, read_accounts(spent_folder(config)), console)
     return 0
 
 
@@ -192,6 +193,8 @@ def run_config(tree: DictConfig, command: str = "") -> int:
 
     from fusion.config import typed
     from fusion.console import Terminal, log_to
+    from fusion.costs.announcer import Announcer
+    from fusion.costs.expected import expect
     from fusion.costs.kept import meter_of
     from fusion.listeners import Listeners
     from fusion.pipeline import build
@@ -214,8 +217,9 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
     cluster, meter = config.cluster, meter_of(config)
+    expect(recipe, meter.account(), str(folder / "forecast.json"))
     with recorded(folder, config.name, command) as recorder:
-        listener = Listeners(terminal, recorder)
+        listener = Announcer(Listeners(terminal, recorder), recipe, meter)
         runner = Runner(
             config.store.path,
             lambda: _runtime(cluster, config.name, listener.notice),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from fusion import benchmark_results
 from fusion.artifact import Artifact
+from fusion.costs.comparison import spending
 from fusion.evaluation.outcome import result_entries
 from fusion.location import put
 from fusion.recipe import Recipe
@@ -29,8 +30,9 @@ def conclude(recipe: Recipe, outcome: Outcome, folder: Path, console: Console) -
     evaluation = _evaluation(recipe, outcome)
     name = recipe.config.name
     result = write_result(
-        folder, name, recipe.config.store.path, outcome.planned, recipe.steps, outcome.artifacts, evaluation
-    )
+        folder, name, recipe.config.store.path, outcome.planned, recipe.steps, outcome.artifacts,
+        evaluation | spending(folder, outcome.artifacts),
+    )  # fmt: skip
     run = RunFolder(folder, result)
     report = _write_report(run)
     for note in _selection_notes(recipe, outcome):

@@ -3,8 +3,9 @@
     config.yaml   resolved config              data/    prompts responses rewards sft pairs drops evaluation
     result.json   steps, accounts, scores      models/  sft final
     report.html   one file, no requests        log.txt
+    spent/        what its runs used           forecast.json  what was expected of them
 
-The store owns the data; this folder is a view that can be deleted and made again.
+The store owns the data; this folder is a view that can be deleted and made again, but for what was spent.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def write_result(
     Args:
         steps: recipe names of the steps; several names may share one step (one model in two roles).
         artifacts: by step fingerprint.
-        evaluation: entries `evaluation` and `gate` of the result; empty where nothing was evaluated.
+        evaluation: entries `evaluation`, `gate` and `spending` of the result, as far as there are any.
     """
     names: dict[str, list[str]] = {}
     for step_name, step in steps.items():

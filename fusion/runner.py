@@ -107,18 +107,18 @@ class Runner:
                 self._stop.set()
                 self._runtime.close()
         if self._over_budget and len(outcome.artifacts) < len(outcome.planned):
-            raise StepFailed(f"{self._over_budget}; {REMEDY}")
+            raise StepFailed(f"{self._meter.reached()}; it was in {self._over_budget}; {REMEDY}")
         if self._errors:
             step, error = self._errors[0]
             raise StepFailed(f"{step.name}: {error}") from error
         return outcome
 
-    def _halt(self, why: str) -> None:
-        """End the run early; what it has committed stays."""
+    def _halt(self, where: str) -> None:
+        """End the run early, because of its budget; what it has committed stays."""
         with self._changed:
             if not self._stop.is_set():
-                log.warning("%s; the run stops", why)
-                self._over_budget = why
+                log.warning("the budget is used up in %s; the run stops", where)
+                self._over_budget = where
                 self._stop.set()
                 self._changed.notify_all()
 

@@ -26,6 +26,8 @@ from fusion.writer import ArtifactWriter
 
 TICK_S = 0.25
 FLUSH_S = 2.0
+MOST_TOLD = 4
+"""Jobs that a message names."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Meter:
 
     @contextmanager
     def running(self, halt: Callable[[str], None]) -> Iterator[None]:
-        """Count for the length of the block; call `halt` with what to tell a person when the budget is used up."""
+        """Count for the length of the block; when the budget is used up, call `halt` with where the run stands."""
         end = threading.Event()
         self._clock = self._flushed = time.monotonic()
         self._bill.open()
@@ -67,8 +69,8 @@ class Meter:
                 self._tick()
                 if time.monotonic() - self._flushed >= FLUSH_S:
                     self._flush()
-                if told := self.reached():
-                    halt(told)
+                if self.reached():
+                    halt(self._where())
 
         watcher = threading.Thread(target=watch, name="meter", daemon=True)
         watcher.start()
@@ -96,13 +98,11 @@ class Meter:
                 self._settled += job.account()
 
     def reached(self) -> str:
-        """The limit that is used up, by what, and where the run stands; an empty string while there is room."""
+        """The limit that is used up, and by what; an empty string while there is room."""
         with self._lock:
             used = self._others.total + self._spent()
-            where = ", ".join(str(job) for job in self._jobs)
-            if limit := self._budget.passed(used):
-                return f"{limit} used up: {used} in all runs of this experiment{where and f'; it was in {where}'}"
-        return ""
+        limit = self._budget.passed(used)
+        return f"{limit} used up: {used} in all runs of this experiment" if limit else ""
 
     def account(self) -> Account:
         """All that was used so far, by earlier runs too."""
@@ -123,6 +123,10 @@ class Meter:
                 job.add(held + Used(seconds, 0.0, head / len(self._jobs)))
                 used += held
             self._total += used
+
+    def _where(self) -> str:
+        with self._lock:
+            return ", ".join(str(job) for job in self._jobs[:MOST_TOLD]) or "no step"
 
     def _spent(self) -> Used:
         return self._total + Used(usd=self._bill.usd())
@@ -162,7 +166,8 @@ class _Job:
         self._pace = PaceMeter()
 
     def __str__(self) -> str:
-        return " and ".join(_standing(work) for work in self._works)
+        more = f" and {len(self._works) - 1} more" if len(self._works) > 1 else ""
+        return f"{_standing(self._works[0])}{more}"
 
     def add(self, used: Used) -> None:
         self._used += used

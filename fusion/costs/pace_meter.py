@@ -5,6 +5,8 @@ from __future__ import annotations
 from fusion.costs.account import Window
 
 MOST = 64
+LEAST_S = 0.2
+"""A window is at least so long."""
 
 
 class PaceMeter:
@@ -17,7 +19,7 @@ class PaceMeter:
         self.windows: list[Window] = []
         self._tokens = 0
         self._rest = (0.0, 0.0)  # a window that is not yet as long as the others
-        self._least = 0.0
+        self._least = LEAST_S
 
     def add(self, seconds: float, tokens: int) -> None:
         """`seconds` went by, and `tokens` are committed in all."""
@@ -26,7 +28,7 @@ class PaceMeter:
             return
         self._rest = (self._rest[0] + seconds, self._rest[1] + tokens - self._tokens)
         self._tokens = tokens
-        if self._rest[0] > 0 and self._rest[0] >= self._least:
+        if self._rest[0] >= self._least:
             self.windows.append(self._rest)
             self._rest = (0.0, 0.0)
         if len(self.windows) >= MOST:

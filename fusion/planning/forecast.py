@@ -229,7 +229,7 @@ class Forecaster:
 
     def _start(self, step: Step, load: Load | None = None, left: float = 0.0) -> StepForecast:
         load = load or Load()
-        return StepForecast(step.name, step.fingerprint, load.rows, load.tokens, disk_gib=left / GIB)
+        return StepForecast(step.name, step.fingerprint, load.rows, load.tokens, load.written, disk_gib=left / GIB)
 
     def _costs(self, made: StepForecast, step: Step, seconds: float, used: float, note: str) -> StepForecast:
         hours, limit = seconds / 3600, self._gpu.memory_gib

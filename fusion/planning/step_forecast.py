@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusion.planning.measured import Measured
+
 
 @dataclass(frozen=True, slots=True)
 class StepForecast:
-    """One step. None: not known, and `note` says what to type."""
+    """One step; of one that was measured, what is left of it. None: not known, and `note` says what to type."""
 
     name: str
     fingerprint: str
     rows: int | None = 0
     tokens: float = 0.0
+    written: float = 0.0
+    """Those of `tokens` that a model writes."""
     gpu_hours: float | None = 0.0
     hours: float | None = 0.0
     """Of this step alone, on all the GPUs of its placement."""
@@ -24,3 +28,5 @@ class StepForecast:
     """Weights to fetch, once a model."""
     note: str = ""
     fits: bool = True
+    measured: Measured | None = None
+    """What the figures rest on, where they rest on answers that are committed."""

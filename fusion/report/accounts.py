@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fusion.report.number_text import count, duration, percent
 from fusion.report.record import HELD_OUT, RunRecord
+from fusion.tree import TreeArtifact
 
 NO_ROWS = frozenset({"evaluation", "comparison"})
 """Kinds whose rows are summaries, not things that could be lost."""
@@ -76,8 +77,11 @@ def num_tokens(record: RunRecord, step: Mapping[str, object]) -> int:
     if isinstance(totals, Mapping) and totals.get("num_tokens"):
         return int(totals["num_tokens"])
     checkpoint = record.checkpoints.get(str(step["label"])) if step["kind"] == "checkpoint" else None
-    if checkpoint is None:
-        return 0
+    return 0 if checkpoint is None else trained_tokens(checkpoint)
+
+
+def trained_tokens(checkpoint: TreeArtifact) -> int:
+    """Tokens that a model was trained on; 0: not counted."""
     metrics = checkpoint.manifest.get("metrics")
     nested = metrics.get("totals", metrics) if isinstance(metrics, Mapping) else {}
     found = nested.get("num_tokens", nested.get("tokens", 0)) if isinstance(nested, Mapping) else 0

@@ -24,6 +24,7 @@ from fusion.report.record import RunRecord
 from fusion.report.redact import mask_values, redacted
 from fusion.report.results import results
 from fusion.report.samples import load
+from fusion.report.spending import spending
 from fusion.report.training import training
 from fusion.selecting import Selecting
 
@@ -50,6 +51,7 @@ def build(record: RunRecord) -> str:
         lengths=distributions.lengths(samples, palette),
         training=training(record),
         costs=accounts.costs(record),
+        spending=spending(record),
         pairs=examples.pairs(record, palette),
         sft=examples.sft(record, palette),
         versions=_versions(record),

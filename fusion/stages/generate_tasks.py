@@ -23,6 +23,8 @@ from fusion.work import Work
 if TYPE_CHECKING:
     from fusion.stages.generate import GenerateConfig
 
+EARLY = 256
+"""Prompts of a part that are asked ahead of its others."""
 SHARES = 4
 """A task holds at most a quarter of a replica's share of what is left, so that the last ones are small."""
 
@@ -154,4 +156,14 @@ class _Pending:
         rows, starts = np.unique(self.rows, return_index=True)
         groups = np.split(self.indices, starts[1:])
         ids = self.ids.take(pa.array(rows)).to_pylist()
-        return tuple((prompt, tuple(group.tolist())) for prompt, group in zip(ids, groups, strict=True))
+        return spread(tuple((prompt, tuple(group.tolist())) for prompt, group in zip(ids, groups, strict=True)))
+
+
+def spread(samples: Samples) -> Samples:
+    """Some from all over the table first: prompts lie there domain by domain, and what is left is forecast from the
+    answers that came first."""
+    if len(samples) <= EARLY:
+        return samples
+    early = [len(samples) * number // EARLY for number in range(EARLY)]
+    taken = set(early)
+    return (*(samples[i] for i in early), *(one for i, one in enumerate(samples) if i not in taken))
