@@ -194,7 +194,6 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     from fusion.config import typed
     from fusion.console import Terminal, log_to
     from fusion.costs.announcer import Announcer
-    from fusion.costs.expected import expect
     from fusion.costs.kept import meter_of
     from fusion.listeners import Listeners
     from fusion.pipeline import build
@@ -217,9 +216,8 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
     cluster, meter = config.cluster, meter_of(config)
-    expect(recipe, meter.account(), str(folder / "forecast.json"))
     with recorded(folder, config.name, command) as recorder:
-        listener = Announcer(Listeners(terminal, recorder), recipe, meter)
+        listener = Announcer(Listeners(terminal, recorder), recipe, meter, str(folder / "forecast.json"))
         runner = Runner(
             config.store.path,
             lambda: _runtime(cluster, config.name, listener.notice),

@@ -1,4 +1,5 @@
-"""Says during a run what is left of a source, as soon as it has answered enough prompts."""
+"""Says during a run what is left of a source, as soon as it has answered enough prompts; and keeps what is expected of
+each step, as soon as it is known how many prompts there are."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from fusion.artifact import Artifact
+from fusion.costs.expected import expect
 from fusion.costs.meter import Meter
 from fusion.errors import FusionError
 from fusion.plan import Planned
@@ -20,21 +22,27 @@ from fusion.stages.generate import GenerateConfig
 from fusion.step import Step
 from fusion.tree import TreeArtifact
 
-LOOK_S = 5.0
+LOOK_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """A `Listener` that passes everything on, and now and then a notice of its own."""
+    """A `Listener` that passes everything on, and now and then a notice of its own.
 
-    def __init__(self, listener: Listener, recipe: Recipe, meter: Meter) -> None:
+    Args:
+        kept: path of the file of what is expected.
+    """
+
+    def __init__(self, listener: Listener, recipe: Recipe, meter: Meter, kept: str) -> None:
         self._listener = listener
         self._recipe = recipe
         self._meter = meter
+        self._kept = kept
         self._not_before: dict[str, float] = {}
 
     def planned(self, steps: Sequence[Planned]) -> None:
+        expect(self._recipe, self._meter.account(), self._kept)
         self._listener.planned(steps)
 
     def started(self, step: Step) -> None:
@@ -51,6 +59,8 @@ class Announcer:
 
     def sealed(self, step: Step, artifact: Artifact | TreeArtifact) -> None:
         self._listener.sealed(step, artifact)
+        if step.kind == "prompts":
+            expect(self._recipe, self._meter.account(), self._kept)
 
     def notice(self, text: str) -> None:
         self._listener.notice(text)

@@ -1,6 +1,7 @@
 """What a run was expected to take, kept from before it began: runs/<name>/forecast.json.
 
-The first word on a step stands: what is forecast later knows more of it.
+The first word on a step stands, since what is forecast later knows more of it; but how many prompts a file holds may
+only be known once it is read, and until then there is no word.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from fusion.recipe import Recipe
 from fusion.step import topological
 
 Expected = Mapping[str, object]
-"""tokens, seconds, gpu_hours, disk_bytes, usd of one step; null: not forecast."""
+"""rows, tokens, seconds, gpu_hours, disk_bytes, usd of one step; null: not forecast."""
 
 
 def expect(recipe: Recipe, spent: Account, path: str) -> None:
     """Write down what is expected of each step of which nothing was written down yet."""
-    known = expected(path)
+    known = {fingerprint: one for fingerprint, one in expected(path).items() if one["rows"] is not None}
     if all(step.fingerprint in known for step in topological(recipe.targets)):
         return
     price = recipe.config.cluster.price
@@ -41,6 +42,7 @@ def _entry(one: StepForecast, price: Price) -> Expected:
     usd = None if hours is None else price.usd(gpu_hours or 0.0, hours)
     return {
         "step": one.name,
+        "rows": one.rows,
         "tokens": None if one.rows is None else round(one.written or one.tokens) or None,
         "seconds": None if hours is None else round(hours * 3600, 3),
         "gpu_hours": gpu_hours,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from fusion.errors import ConfigError
+from fusion.generators.base import Sampling
 from fusion.models import ModelRef, model_folder
 from fusion.planning import disk, gpu_time, memory, tokens
 from fusion.planning.assumptions import Assumptions
@@ -88,15 +89,12 @@ class Forecaster:
 
     def _responses(self, step: Step) -> StepForecast:
         domains, config = self._domains(step.inputs["prompts"]), step.config
-        if not isinstance(config, GenerateConfig):  # answers that exist: at most one a prompt is taken to be there
-            sampling = self._config.sources[step.label].sampling
-            load = tokens.responses_load(domains, replace(sampling, num_samples=1))
-            return self._start(step, load, disk.table_bytes(load.rows, load.written))
-        load = tokens.responses_load(domains, config.sampling)
+        sampling = config.sampling if isinstance(config, GenerateConfig) else self._given(step.label)
+        load = tokens.responses_load(domains, sampling)
         made = self._start(step, load, disk.table_bytes(load.rows, load.written))
-        shape = self._shape(config.model)
-        if not step.placement.gpus:
+        if not isinstance(config, GenerateConfig) or not step.placement.gpus:
             return made
+        shape = self._shape(config.model)
         if shape is None:
             return self._shapeless(made, config.model)
         made = self._downloads(made, config.model, shape)
@@ -133,9 +131,7 @@ class Forecaster:
         assert isinstance(step.config, ScoreConfig)
         responses, reward = step.inputs["responses"], step.config.reward
         domains = self._domains(step.inputs["prompts"])
-        sampling = getattr(responses.config, "sampling", None) or replace(
-            self._config.sources[responses.label].sampling, num_samples=1
-        )
+        sampling = getattr(responses.config, "sampling", None) or self._given(responses.label)
         load = tokens.rewards_load(domains, sampling)
         ref = getattr(reward, "model", None)
         made = self._start(step, load if ref else Load(load.rows), disk.table_bytes(load.rows))
@@ -274,9 +270,15 @@ class Forecaster:
             is_sft, share = prompts.config.phase is Phase.SFT, prompts.config.sft_frac
             whole = self._domains(prompts.inputs["prompts"])
             return {n: d.scaled(round(d.rows * (share if is_sft else 1 - share))) for n, d in whole.items()}
-        assert isinstance(prompts.config, IngestConfig)
+        if not isinstance(prompts.config, IngestConfig):  # a benchmark's, of as many items as its file has
+            return {}
         told = self._assumed.evaluation if prompts.label == "evaluation" else self._assumed.prompts
         return tokens.expected(prompts.config.prompts, told)
+
+    def _given(self, source: str) -> Sampling:
+        """Of answers that exist: at most one a prompt is taken to be there."""
+        configured = self._config.sources.get(source)
+        return Sampling(num_samples=1) if configured is None else replace(configured.sampling, num_samples=1)
 
     def _training_load(self, step: Step, table: Step, max_length: int) -> Load:
         """One epoch over the rows that `table` makes: weighted ones are taken to be there for every source."""

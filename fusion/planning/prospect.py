@@ -89,6 +89,6 @@ def _lengths(prompts: Step, steps: list[Step], found: Mapping[str, Measured]) ->
 
 def _read_from(step: Step) -> Step:
     """Where the prompts of a step were read."""
-    while not isinstance(step.config, IngestConfig):
+    while "prompts" in step.inputs:
         step = step.inputs["prompts"]
     return step

@@ -10,16 +10,15 @@ from fusion.planning.remaining import costs
 from fusion.planning.step_forecast import StepForecast
 from fusion.planning.table import short
 from fusion.report.number_text import significant
+from fusion.stages.generate import GenerateConfig
 from fusion.step import Placement, Step
 
 
 def source_lines(prospect: Prospect, steps: Collection[Step], cluster: ClusterConfig) -> list[str]:
     """Of those of `steps` at which a model answers."""
-    placed = {step.fingerprint: step.placement for step in steps}
+    placed = {step.fingerprint: step.placement for step in steps if isinstance(step.config, GenerateConfig)}
     return [
-        source_line(one, placed[one.fingerprint], cluster.price)
-        for one in prospect.steps
-        if one.fingerprint in placed and one.name.startswith("responses/")
+        source_line(one, placed[one.fingerprint], cluster.price) for one in prospect.steps if one.fingerprint in placed
     ]
 
 
@@ -35,7 +34,7 @@ def source_line(one: StepForecast, placement: Placement, price: Price) -> str:
         ]
         if one.hours is not None and one.gpu_hours is not None and (usd := price.usd(one.gpu_hours, one.hours)):
             rest.append(f"{significant(usd)} USD")
-        written = "unknown" if one.rows is None else short(one.written) or "0"
+        written = short(one.written) if one.rows else "unknown"
         return f"{one.name}: {', '.join([f'{written} tokens', *rest])} (assumed)"
     cost = costs(one, placement, found)
     parts = [

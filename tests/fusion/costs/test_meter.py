@@ -181,6 +181,13 @@ def test_a_long_run_keeps_few_windows_and_all_tokens() -> None:
     assert seconds > 1900
 
 
+def test_the_time_after_the_last_tokens_is_nobodys_pace() -> None:
+    meter = PaceMeter()
+    for tokens in (0, 50, 60, 60, 70, 70, 70):
+        meter.add(1.0, tokens)
+    assert meter.windows == [(1.0, 10), (1.0, 0), (1.0, 10)]
+
+
 def test_money_of_endpoints_is_what_their_ledger_gained(tmp_path: Path) -> None:
     prices = {"usd_per_million_prompt_tokens": 2.0, "usd_per_million_completion_tokens": 10.0}
     judge = Judge(
