@@ -117,9 +117,7 @@ class _Pool:
 class _Stream:
     """The two threads of one stream and what they report."""
 
-    def __init__(
-        self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float, told: WorkMetrics
-    ) -> None:
+    def __init__(self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float, told: WorkMetrics) -> None:
         self._feed = feed
         self._name = name
         self._pools = pools

@@ -163,7 +163,8 @@ class ArtifactWriter:
     @property
     def num_expected(self) -> int:
         """Units that came in, as far as they are known."""
-        return len(self._expected)
+        with self._changed:
+            return self._rows.num_expected
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_run.py adds prompts to a small run",
     "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/fusion/test_cli.py sweeps over stored answers",
+    "fusion run experiment=quickstart cluster.price.usd_per_hour=0.4 budget.max_usd=0.05": (
+        "tests/end_to_end/test_budget.py"
+    ),
+    "fusion run experiment=quickstart train.sft.report_to=[tensorboard] train.preference.report_to=[tensorboard]": (
+        "tests/fusion/train/test_tracking.py"
+    ),
     "fusion eval benchmark=[gsm8k,math500] target=smollm2_135m data=FOLDER": "tests/end_to_end/test_eval_pico.py",
     "fusion submit experiment=quickstart": "tests/end_to_end/test_submit.py",
 }

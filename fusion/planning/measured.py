@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,8 @@ from fusion.schema import DROP, PROMPT, RESPONSE, prompt_of
 from fusion.stages.generate import GenerateConfig
 from fusion.step import Placement, Step
 
+MOST_PARTS = 300
+"""Parts that are read of one step: a plan must be quick."""
 LEAST_WINDOWS = 6
 """Windows of time from which a speed is taken."""
 
@@ -31,7 +34,7 @@ class Measured:
     """A step of answers that is under way. Tokens are those that its model writes."""
 
     prompts: int
-    """Prompts with all their answers, on which this rests."""
+    """Prompts with all their answers, on which this rests: of many, a sample."""
     written: int
     """Tokens that are committed."""
     left: Estimate
@@ -55,33 +58,37 @@ def measured(store: str, step: Step, paces: Sequence[Pace], least: int) -> Measu
         return None
     prompts = open_artifact(location.join(store, step.inputs["prompts"].folder), PROMPT)
     path = location.join(store, step.folder)
-    done = _answered(path) if prompts is not None else {}
-    if prompts is None or not done:
+    if prompts is None:
+        return None
+    done, times = _answered(path)
+    if not done:
         return None
     asked = {p: (d, n) for p, d in domains_of(prompts).items() if (n := config.sampling.num_samples_of(d))}
+    samples = dict(asked.values())
+    missing = Counter[str]()
+    for domain, number in asked.values():
+        missing[domain] += number
+    missing.subtract(asked[prompt][0] for prompt in _dropped(path) if prompt in asked)
     whole: dict[str, list[float]] = {}
-    missing: Counter[str] = Counter()
-    for prompt, (domain, samples) in asked.items():
-        tokens, number = done.get(prompt, (0, 0))
-        if number >= samples:
-            whole.setdefault(domain, []).append(tokens / samples)
-        else:
-            missing[domain] += samples - number
+    rows = Counter[str]()
+    for prompt, (tokens, number) in done.items():
+        if prompt in asked:
+            domain, wanted = asked[prompt]
+            rows[domain] += number
+            if number >= wanted:
+                whole.setdefault(domain, []).append(tokens)
+    left_of = {domain: max(0, missing[domain] - round(rows[domain] * times)) for domain in samples}
     num_whole = sum(map(len, whole.values()))
     if num_whole < min(least, len(asked)):
         return None
-    samples_of = dict(asked.values())
-    # A prompt counts with the sum of its samples; one that is answered in part, with the part that is missing.
-    strata = [
-        Stratum([mean * samples_of[domain] for mean in whole.get(domain, [])], -(-missing[domain] // samples))
-        for domain, samples in samples_of.items()
-    ]
+    # A prompt counts with the sum of its samples; what is missing of one that is answered in part, as a part of one.
+    strata = [Stratum(whole.get(domain, []), -(-left_of[domain] // number)) for domain, number in samples.items()]
     left = remainder(strata)
     if left is None:
         return None
-    written = sum(tokens for tokens, _ in done.values())
-    lengths = {domain: sum(means) / len(means) for domain, means in whole.items()}
-    return Measured(num_whole, written, left, missing.total(), speed(paces, step.placement), lengths)
+    written = round(sum(tokens for tokens, _ in done.values()) * times)
+    lengths = {domain: fmean(sums) / samples[domain] for domain, sums in whole.items()}
+    return Measured(num_whole, written, left, sum(left_of.values()), speed(paces, step.placement), lengths)
 
 
 def speed(paces: Sequence[Pace], placement: Placement) -> Estimate | None:
@@ -97,19 +104,25 @@ def domains_of(prompts: Artifact) -> dict[str, str]:
     return dict(zip(table["prompt_id"].to_pylist(), table["domain"].to_pylist(), strict=True))
 
 
-def _answered(path: str) -> dict[str, tuple[int, int]]:
-    """prompt_id -> tokens, answers; of committed rows. What was dropped for good is an answer without tokens."""
-    parts = [f"parts/{name}" for name in location.names(location.join(path, "parts"))]
-    rows = _columns(path, parts, ("prompt_id", "num_tokens"), RESPONSE.schema)
+def _answered(path: str) -> tuple[dict[str, tuple[int, int]], float]:
+    """prompt_id -> tokens, answers of committed rows; and how many times as many parts there are as were read.
+
+    Parts are named by their content's hash, so the first of them are a sample of them all.
+    """
+    there = location.names(location.join(path, "parts"))
+    read = there[:MOST_PARTS]
+    rows = _columns(path, [f"parts/{name}" for name in read], ("prompt_id", "num_tokens"), RESPONSE.schema)
     sums = rows.group_by("prompt_id").aggregate([("num_tokens", "sum"), ([], "count_all")])
     columns = (sums[name].to_pylist() for name in ("prompt_id", "num_tokens_sum", "count_all"))
     found = {prompt: (int(tokens or 0), int(number)) for prompt, tokens, number in zip(*columns, strict=True)}
-    dropped = [f"drops/{name}" for name in location.names(location.join(path, "drops"))]
-    for row in _columns(path, dropped, ("key", "kind"), DROP.schema).to_pylist():
-        if row["kind"] == "dropped":
-            tokens, number = found.get(prompt := prompt_of(row["key"], RESPONSE), (0, 0))
-            found[prompt] = (tokens, number + 1)
-    return found
+    return found, len(there) / max(1, len(read))
+
+
+def _dropped(path: str) -> list[str]:
+    """The prompt of each answer that was dropped for good."""
+    names = [f"drops/{name}" for name in location.names(location.join(path, "drops"))]
+    rows = _columns(path, names, ("key", "kind"), DROP.schema).to_pylist()
+    return [prompt_of(row["key"], RESPONSE) for row in rows if row["kind"] == "dropped"]
 
 
 def _columns(path: str, names: Sequence[str], columns: Sequence[str], schema: pa.Schema) -> pa.Table:

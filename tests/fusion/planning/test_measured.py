@@ -15,7 +15,7 @@ from fusion.costs.account import Pace
 from fusion.generators.base import Sampling
 from fusion.generators.transformers import Transformers
 from fusion.models import ModelRef
-from fusion.planning.measured import measured, speed
+from fusion.planning.measured import MOST_PARTS, measured, speed
 from fusion.planning.remaining import costs, remaining
 from fusion.planning.source_lines import source_line
 from fusion.planning.step_forecast import StepForecast
@@ -121,8 +121,19 @@ def test_partly_answered_dropped_and_torn_are_told_apart(tmp_path: Path) -> None
     (tmp_path / step.folder / "parts" / f"{'0' * 32}.parquet").write_bytes(b"PAR1 torn")
     found = measured(str(tmp_path), step, [], 5)
     assert found is not None
-    assert found.prompts == 9
+    assert found.prompts == 8
     assert found.rows_left == 10 * SAMPLES + 1
+
+
+def test_of_many_parts_a_sample_is_read(tmp_path: Path) -> None:
+    step, prompts = answers_step(), prompts_of(3 * MOST_PARTS, 0)
+    write_prompts(tmp_path, step, prompts)
+    answered = first(prompts, 2 * MOST_PARTS, 0)
+    written = sum(write_answers(tmp_path, step, {one: "easy"}, seed=i) for i, one in enumerate(answered))
+    found = measured(str(tmp_path), step, [], 50)
+    assert found is not None
+    assert (found.prompts, found.rows_left) == (MOST_PARTS, MOST_PARTS * SAMPLES)
+    assert found.written == pytest.approx(written, rel=0.02)
 
 
 def test_a_speed_is_that_of_one_engine_on_as_many_gpus() -> None:
