@@ -36,8 +36,8 @@ class Used:
         return self.gpu_seconds / 3600
 
     def __str__(self) -> str:
-        money = f"{self.usd:.4g} USD, " if self.usd else ""
-        return f"{money}{self.gpu_hours:.3g} GPU-hours, {self.seconds / 3600:.3g} hours"
+        amounts = ((self.usd, f"{self.usd:.4g} USD"), (self.gpu_seconds, f"{self.gpu_hours:.3g} GPU-hours"))
+        return ", ".join([text for amount, text in amounts if amount] + [f"{self.seconds / 3600:.3g} hours"])
 
 
 @dataclass(frozen=True, slots=True)
