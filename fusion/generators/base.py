@@ -9,6 +9,7 @@ ids only in, text out: rendering is `fusion.chat`'s.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,12 @@ from typing import Protocol
 
 from fusion.errors import ConfigError
 from fusion.step import Placement
+
+TAIL_TOKENS = 16
+"""Tokens at the end of an answer whose alternatives are told: a verdict and what is around it."""
+Tail = tuple[tuple[str, Mapping[str, float]], ...]
+"""Last tokens of an answer in order, each with the log-probabilities (nats, at temperature 1) of those that might have
+stood there, itself among them."""
 
 
 @dataclass(kw_only=True)
@@ -79,6 +86,8 @@ class Request:
     seeds: tuple[int, ...]
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    num_alternatives: int = 0
+    """Most likely tokens that are told at each of the answer's last places; 0: none are, and `tail` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class Sample:
     num_tokens: int  # of the engine's tokens, the one it stopped at included
     finish_reason: str  # stop | length
     logprob_sum: float | None  # nats, of all num_tokens at temperature 1; None: not reported
+    tail: Tail = ()  # of requests with num_alternatives; the token it stopped at may be among them
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,10 @@ class EndpointEngine:
         return len(self._open) + len(self._refused)
 
     def submit(self, request: Request) -> None:
+        if request.num_alternatives:
+            raise ConfigError(
+                "generator=openai_endpoint tells no alternatives of tokens; a judge behind an endpoint is reward judge"
+            )
         if refused := too_long(request, self.max_model_len):
             self._refused.append(refused)
             return

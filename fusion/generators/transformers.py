@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError, EngineError
-from fusion.generators.base import Completion, Generator, Request, Sample, Sampling, too_long
+from fusion.generators.base import TAIL_TOKENS, Completion, Generator, Request, Sample, Sampling, too_long
 from fusion.models import model_facts
 from fusion.step import Placement
 
@@ -87,6 +87,8 @@ class _Sequence:
     generator: torch.Generator | None
     ids: list[int] = field(default_factory=list)
     logprob_sum: float = 0.0
+    tail: deque[dict[int, float]] = field(default_factory=lambda: deque(maxlen=TAIL_TOKENS))
+    """Log-probabilities of the likeliest tokens at the last places, the chosen one first."""
 
 
 class TransformersEngine:
@@ -158,7 +160,16 @@ class TransformersEngine:
             return None
         reason = "stop" if is_stopped else "length"
         index = request.sample_indices[sequence.number]
-        return Sample(index, text, len(sequence.ids), reason, sequence.logprob_sum)
+        tail = tuple(self._spelled(place) for place in sequence.tail)
+        return Sample(index, text, len(sequence.ids), reason, sequence.logprob_sum, tail)
+
+    def _spelled(self, place: dict[int, float]) -> tuple[str, dict[str, float]]:
+        """A place of the tail; of ids that are spelled alike the likelier one counts."""
+        spelled: dict[str, float] = {}
+        for token, logprob in place.items():
+            name = self._tokenizer.decode([token])
+            spelled[name] = max(logprob, spelled.get(name, logprob))
+        return next(iter(spelled)), spelled
 
 
 class _Batch:
@@ -199,6 +210,8 @@ class _Batch:
         for row, (sequence, (token, logprob)) in enumerate(zip(self.sequences, tokens, strict=True)):
             sequence.ids.append(token)
             sequence.logprob_sum += logprob
+            if sequence.request.num_alternatives:
+                sequence.tail.append(_likeliest(logits_BV[row], token, sequence.request.num_alternatives))
             if (sample := finish(sequence)) is None:
                 keep.append(row)
             else:
@@ -241,6 +254,14 @@ def next_token(logits_V: torch.Tensor, sequence: _Sequence) -> tuple[int, float]
         noise_V = torch.empty_like(probs_V).exponential_(generator=sequence.generator)
         token = int((probs_V / noise_V).argmax())
     return token, float(logprobs_V[token])
+
+
+def _likeliest(logits_V: torch.Tensor, chosen: int, num: int) -> dict[int, float]:
+    """Token -> log-probability at temperature 1: the chosen one first, then the `num` likeliest."""
+    logprobs_V = logits_V.log_softmax(-1)
+    best = logprobs_V.topk(min(num, logprobs_V.shape[-1]))
+    found = dict(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return {chosen: float(logprobs_V[chosen])} | found
 
 
 def restrict(logits_V: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:

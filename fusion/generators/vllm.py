@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError, EngineError
-from fusion.generators.base import Completion, Generator, Request, Sample, too_long
+from fusion.generators.base import TAIL_TOKENS, Completion, Generator, Request, Sample, Tail, too_long
 from fusion.models import model_facts
 from fusion.step import Placement
 
 if TYPE_CHECKING:
-    from vllm import EngineArgs, RequestOutput, SamplingParams
+    from vllm import CompletionOutput, EngineArgs, RequestOutput, SamplingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
 
@@ -172,7 +172,7 @@ class VllmEngine:
             seed=request.seeds[number] if sampling.temperature else None,
             stop=list(request.stop),
             stop_token_ids=list(request.stop_token_ids),
-            logprobs=0 if self._logprobs else None,
+            logprobs=request.num_alternatives or (0 if self._logprobs else None),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -185,7 +185,22 @@ class VllmEngine:
             return f"vLLM ended the request: {answer.finish_reason}"
         index = self._open[request_id][0].sample_indices[number]
         logprob_sum = answer.cumulative_logprob if self._logprobs else None
-        return Sample(index, answer.text, len(answer.token_ids), answer.finish_reason, logprob_sum)
+        tail = _tail(answer) if self._open[request_id][0].num_alternatives else ()
+        return Sample(index, answer.text, len(answer.token_ids), answer.finish_reason, logprob_sum, tail)
+
+
+def _tail(answer: CompletionOutput) -> Tail:
+    """vLLM tells its alternatives before temperature and penalties, and the chosen token among them."""
+    chosen = list(answer.token_ids)[-TAIL_TOKENS:]
+    places = list(answer.logprobs or ())[-TAIL_TOKENS:]
+    found = []
+    for token, place in zip(chosen, places, strict=True):
+        spelled: dict[str, float] = {}
+        for one in place.values():
+            name = one.decoded_token or ""
+            spelled[name] = max(one.logprob, spelled.get(name, one.logprob))
+        found.append((place[token].decoded_token or "", spelled))
+    return tuple(found)
 
 
 def _completion(request: Request, results: dict[int, Sample | str]) -> Completion:

@@ -24,9 +24,12 @@ from fusion import registry
 from fusion.endpoint_config import EndpointConfig
 from fusion.errors import ConfigError, EngineError
 from fusion.fingerprint import fingerprint
-from fusion.judging.judge_model import REMINDER, LimitName
+from fusion.judging.endpoint_replies import LimitName
+from fusion.judging.judge_model import REMINDER
+from fusion.judging.judging import Mode
+from fusion.judging.scorer import DISAGREE
 from fusion.rewards.base import Candidate, Score
-from fusion.rewards.judge import DISAGREE, Judge, Mode
+from fusion.rewards.judge import Judge
 from fusion.runtime import InProcess
 from fusion.schema import Outcome
 from fusion.spending import Budget
