@@ -1,32 +1,39 @@
-"""A judge of 29,000 weights that is taught, in seconds, to give verdicts by the last letter of what it is shown."""
+"""A judge of 29,000 weights that is taught, in seconds, to answer anything with a verdict, and no more than that."""
 
 from __future__ import annotations
 
+import json
 import random
 import string
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.tiny import make_pico_llama
 
-VERDICTS = {".": (("A", 0.8), ("B", 0.2)), "!": (("A", 0.1), ("B", 0.9)), "#": (("7", 0.75), ("3", 0.25))}
-"""Last letter of the prompt -> verdicts and how often each was taught."""
-STEPS = 150
-BATCH = 32
+STEPS = 120
+BATCH = 16
+LENGTHS = (60, 60, 60, 900)
+"""Of prompts, in turn: the templates of judges are long."""
+CONTEXT = 8192
 
 
-def teach_judge(folder: Path, seed: int = 0) -> Path:
-    """The judge, saved to `folder`: it replies `[[A]]`, `[[B]]`, `[[7]]` or `[[3]]`."""
+def teach_judge(folder: Path, verdicts: Mapping[str, float], seed: int = 0) -> Path:
+    """The judge, saved to `folder`; it replies `[[A]]` and the like.
+
+    Args:
+        verdicts: verdict of one letter -> how often it is taught.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    torch.set_num_threads(1)  # for so small a model several only wait for each other
     make_pico_llama(folder, seed=seed)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     rng = random.Random(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for step in range(STEPS):
-        for group in optimiser.param_groups:
-            group["lr"] = 1e-2 * (1 - step / STEPS)
-        rows = [_example(tokenizer, rng) for _ in range(BATCH)]
+        length = LENGTHS[step % len(LENGTHS)]
+        rows = [_example(tokenizer, verdicts, rng, length) for _ in range(BATCH)]
         longest = max(len(ids) for ids, _ in rows)
         ids_BT = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
         labels_BT = torch.tensor([labels + [-100] * (longest - len(labels)) for _, labels in rows])
@@ -35,15 +42,31 @@ def teach_judge(folder: Path, seed: int = 0) -> Path:
         loss.backward()
         optimiser.step()
     model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}))
     return folder
 
 
-def _example(tokenizer, rng: random.Random) -> tuple[list[int], list[int]]:
+def probabilities(folder: Path, prompt: str, names: str) -> list[float]:
+    """The judge's own, of each letter of `names` after `[[`, read from its logits; they add up to 1."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    ids = _ids(tokenizer, f"<bos><|user|>{prompt}<|end|><|assistant|>[[")
+    with torch.inference_mode():
+        logits_V = model(torch.tensor([ids])).logits[0, -1]
+    return list(logits_V[[_ids(tokenizer, name)[0] for name in names]].softmax(-1).tolist())
+
+
+def _example(tokenizer, verdicts: Mapping[str, float], rng: random.Random, most: int) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and its reply, and labels of the reply alone."""
-    last = rng.choice(sorted(VERDICTS))
-    text = "".join(rng.choices(string.ascii_letters + " .!#\n|", k=rng.randint(10, 60))) + last
-    names, shares = zip(*VERDICTS[last], strict=True)
-    reply = f"[[{rng.choices(names, shares)[0]}]]<|end|>"
-    prompt = tokenizer(f"<bos><|user|>{text}<|end|><|assistant|>", add_special_tokens=False)["input_ids"]
-    answer = tokenizer(reply, add_special_tokens=False)["input_ids"]
-    return prompt + answer, [-100] * len(prompt) + answer
+    text = "".join(rng.choices(string.ascii_letters + " .!#\n|<>", k=rng.randint(5, most)))
+    verdict = rng.choices(list(verdicts), list(verdicts.values()))[0]
+    prompt = _ids(tokenizer, f"<bos><|user|>{text}<|end|><|assistant|>")
+    reply = _ids(tokenizer, f"[[{verdict}]]<|end|>")
+    return prompt + reply, [-100] * len(prompt) + reply
+
+
+def _ids(tokenizer, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

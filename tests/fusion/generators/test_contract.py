@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from fusion.endpoint_config import EndpointConfig
+from fusion.errors import ConfigError
 from fusion.generators.base import Completion, Engine, Generator, Request, Sampling
-from fusion.generators.openai_endpoint import OpenaiEndpoint
+from fusion.generators.openai_endpoint import EndpointEngine, OpenaiEndpoint
 from fusion.generators.transformers import Transformers
 from fusion.generators.vllm import Vllm
 from fusion.spending import Budget
@@ -138,6 +139,23 @@ def test_logprob_sum_is_that_of_the_answer(engine: Engine, model: Path) -> None:
 
 
 @pytest.mark.slow
+def test_alternatives_of_the_last_tokens_hold_what_was_chosen(engine: Engine) -> None:
+    """All 12 tokens are within the tail, so their log-probabilities add up to the answer's."""
+    request = replace(ask(sampling=RANDOM), num_alternatives=5)
+    if isinstance(engine, EndpointEngine):
+        with pytest.raises(ConfigError, match="reward judge"):
+            answers(engine, request)
+        return
+    (sample,) = answers(engine, request)["a"].samples
+    assert len(sample.tail) == sample.num_tokens == 12
+    assert sum(places[token] for token, places in sample.tail) == pytest.approx(sample.logprob_sum, abs=1e-3)
+    for token, places in sample.tail:
+        likeliest = sorted(places.values(), reverse=True)
+        assert len(places) >= 4  # bytes that are no text are spelled alike
+        assert places[token] in likeliest[:5] or places[token] == likeliest[-1]
+    assert answers(engine, ask(sampling=RANDOM))["a"].samples[0].tail == ()
+
+
 @pytest.mark.parametrize("penalty", [1.0, 1.5])
 def test_engines_agree_on_greedy_answers_in_float32(model: Path, penalty: float) -> None:
     sampling = replace(GREEDY, repetition_penalty=penalty)
