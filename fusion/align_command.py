@@ -10,7 +10,6 @@ from pathlib import Path
 from fusion.errors import ConfigError
 from fusion.explicit.alignment import AlignmentMode
 from fusion.explicit.tokenizers import TextTokenizer, load
-from fusion.models import ModelRef
 
 
 def align(arguments: Sequence[str]) -> int:
@@ -55,32 +54,10 @@ def named(name: str) -> TextTokenizer:
         return load(path)
     from dataclasses import replace
 
+    from fusion.configured_model import configured_model
     from fusion.modelfiles import DEFAULT_CACHE, prepare
 
     return replace(load(prepare(configured_model(name), Path(DEFAULT_CACHE))), name=name)
-
-
-def configured_model(name: str) -> ModelRef:
-    """The model of conf/source/<name>.yaml or conf/target/<name>.yaml.
-
-    Raises:
-        ConfigError: there is no such yaml, or it names answers that exist in place of a model.
-    """
-    from omegaconf import OmegaConf
-
-    from fusion.config import composed
-
-    try:
-        node = composed([f"source=[{name}]"]).sources[name].model
-    except ConfigError as error:
-        try:
-            node = composed([f"target={name}"]).target.model
-        except ConfigError:
-            raise error from None
-    model = None if node is None else OmegaConf.to_object(node)
-    if not isinstance(model, ModelRef):
-        raise ConfigError(f"conf/source/{name}.yaml has no model; name a model folder or a tokenizer.json")
-    return model
 
 
 def _text(name: str) -> str:

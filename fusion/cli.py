@@ -92,9 +92,20 @@ def _plan(arguments: list[str]) -> int:
 
 def _eval(arguments: list[str]) -> int:
     """A run of the recipe `benchmarks`; `fusion plan experiment=eval ...` plans it."""
-    chosen = any(argument.startswith("experiment=") for argument in arguments)
-    words = arguments if chosen else ["experiment=eval", *arguments]
+    words = _in_experiment("eval", arguments)
     return _composed(words, lambda tree: run_config(tree, _typed("eval", arguments)))
+
+
+def _agree(arguments: list[str]) -> int:
+    """Judges against labels; takes overrides as `eval` does."""
+    from fusion.judging.agree import carry_out
+
+    return _composed(_in_experiment("agree", arguments), carry_out)
+
+
+def _in_experiment(name: str, arguments: list[str]) -> list[str]:
+    chosen = any(argument.startswith("experiment=") for argument in arguments)
+    return arguments if chosen else [f"experiment={name}", *arguments]
 
 
 def _typed(command: str, arguments: list[str]) -> str:
@@ -282,6 +293,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "job": _job,
     "eval": _eval,
     "status": _found_at("fusion.watching.command:status"),
+    "agree": _agree,
     "show": _found_at("fusion.ledger.show:show"),
     "explain": _found_at("fusion.ledger.explain:explain"),
     "ablate": _found_at("fusion.ablation:ablate"),

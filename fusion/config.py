@@ -26,6 +26,7 @@ from fusion.evaluation.gate import GateConfig
 from fusion.evaluation.subjects import as_sources, resolve_all
 from fusion.explicit.config import ExplicitConfig
 from fusion.generators.base import Generator, Sampling
+from fusion.judging.labelled import LabelledSet
 from fusion.location import is_local, local_path
 from fusion.merging.base import MergeMethod
 from fusion.merging.folder import MergeOutput
@@ -141,10 +142,12 @@ class Config:
     evaluation: EvaluationConfig | None = None
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     """What `recipe: benchmarks` measures."""
+    labelled: dict[str, LabelledSet] = field(default_factory=dict)
+    """Pairs of answers with labels, by which `fusion agree` measures judges."""
     gate: GateConfig = field(default_factory=GateConfig)
     """What benchmarks must show before a model may be promoted."""
     limit: int = 0
-    """Items of each benchmark, taken evenly from its groups; 0: what its yaml says."""
+    """Items of each benchmark, taken evenly from its groups, or pairs of each labelled set; 0: what its yaml says."""
     data: str = ""
     """Folder of copies of benchmark data sets, searched by file name; empty: they come from the hub."""
     trust: TrustConfig = field(default_factory=TrustConfig)
@@ -192,6 +195,17 @@ def typed(tree: DictConfig) -> Config:
     Raises:
         ConfigError: a missing or unusable value, naming its dotted key and the remedy.
     """
+    config = objects(tree)
+    check(config)
+    return config
+
+
+def objects(tree: DictConfig) -> Config:
+    """The config as objects, each checked by itself only.
+
+    Raises:
+        ConfigError: a value is missing, or of the wrong kind.
+    """
     if missing := sorted(OmegaConf.missing_keys(tree)):
         raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
     try:
@@ -199,7 +213,6 @@ def typed(tree: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(explained(error, Config)) from error
     assert isinstance(config, Config)
-    check(config)
     return config
 
 

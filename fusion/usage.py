@@ -11,6 +11,8 @@ fusion: several strong, different language models into one compact model
                                                 scores of models, endpoints or stored answers, with intervals
   fusion status [RUN] [--follow | --serve [PORT]]
                                                 how a run goes, or how it ended: here, or on a live page
+  fusion agree data=FOLDER [reward=[judge] rewards.judge.endpoint.url=URL ...] [limit=N]
+                                                how far judges agree with labels of people, before they are believed
   fusion show RUN [TABLE] [--source S] [--domain D] [--where 'margin>0.05' ...] [--sort COLUMN]
                                                 rows of a finished run: sft, pairs, prompts, responses, drops, ...
   fusion explain [RUN] KEY                      everything about one prompt: candidates, scores, what was chosen and why

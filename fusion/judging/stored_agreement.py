@@ -14,6 +14,7 @@ import numpy as np
 
 from fusion.errors import ConfigError
 from fusion.evaluation.intervals import Interval, share
+from fusion.judging.labelled import number
 from fusion.prompts.row_template import holds, render
 from fusion.prompts.rows import file_rows
 
@@ -54,11 +55,11 @@ def agreements(path: str, label: str, raters: Sequence[Rater], where: str = "") 
     for key, row in file_rows(Path(path)):
         if not isinstance(row, dict) or not holds(where, row, key):
             continue
-        wanted = np.sign(_number(render(label, row, key), key) - 0.5)
+        wanted = np.sign(number(render(label, row, key), key) - 0.5)
         if wanted == 0:
             continue
         for rater in raters:
-            first, second = (_number(render(text, row, key), key) for text in (rater.first, rater.second))
+            first, second = (number(render(text, row, key), key) for text in (rater.first, rater.second))
             right[rater.name].append(0.5 + 0.5 * float(wanted * np.sign(first - second)))
     if not all(right.values()):
         raise ConfigError(f"{path} holds no pair that the labels decide; look at label and where")
@@ -66,10 +67,3 @@ def agreements(path: str, label: str, raters: Sequence[Rater], where: str = "") 
         RaterAgreement(name, share(np.array(found)), len(found), sum(one == 0.5 for one in found))
         for name, found in right.items()
     ]
-
-
-def _number(text: str, key: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {text[:40]!r} is no number; mend the template") from error
