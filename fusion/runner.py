@@ -21,6 +21,7 @@ from fusion.costs.budget import REMEDY
 from fusion.costs.held import held_gpus
 from fusion.costs.meter import Meter
 from fusion.errors import ConfigError, StepFailed
+from fusion.gangs import jobs
 from fusion.plan import Planned, Status, plan, plan_step
 from fusion.provenance import provenance
 from fusion.runtime import Lazy, Runtime
@@ -95,14 +96,14 @@ class Runner:
         for one in outcome.planned:
             if one.sealed is not None:
                 outcome.artifacts[one.step.fingerprint] = one.sealed
-        jobs = _jobs([one for one in outcome.planned if one.status is not Status.HIT])
-        if not jobs:
+        todo = jobs([one for one in outcome.planned if one.status is not Status.HIT])
+        if not todo:
             return outcome
         if reached := self._meter.reached():
             raise ConfigError(f"{reached}; {REMEDY}")
         with self._meter.running(self._halt):
             try:
-                self._run_jobs(jobs, outcome)
+                self._run_jobs(todo, outcome)
             finally:
                 self._stop.set()
                 self._runtime.close()
@@ -124,8 +125,8 @@ class Runner:
 
     # -- scheduling ----------------------------------------------------------------------------------------------
 
-    def _run_jobs(self, jobs: list[list[Planned]], outcome: Outcome) -> None:
-        waiting, running = list(jobs), dict[int, list[Planned]]()
+    def _run_jobs(self, todo: list[list[Planned]], outcome: Outcome) -> None:
+        waiting, running = list(todo), dict[int, list[Planned]]()
         used = {"cpus": 0.0, "gpus": 0.0}
 
         def body(number: int, job: list[Planned], demand: tuple[float, float]) -> None:
@@ -150,7 +151,7 @@ class Runner:
                             continue
                         waiting.remove(job)
                         used["cpus"], used["gpus"] = used["cpus"] + demand[0], used["gpus"] + demand[1]
-                        number = len(jobs) - len(waiting)
+                        number = len(todo) - len(waiting)
                         thread = threading.Thread(target=body, args=(number, job, demand), name=job[0].step.name)
                         running[number] = job
                         thread.daemon = True
@@ -250,13 +251,6 @@ class Runner:
             outcome.artifacts[step.fingerprint] = artifact
             self._changed.notify_all()
         self.listener.sealed(step, artifact)
-
-
-def _jobs(planned: Sequence[Planned]) -> list[list[Planned]]:
-    gangs: dict[str, list[Planned]] = {}
-    for one in planned:
-        gangs.setdefault(one.step.gang or one.step.fingerprint, []).append(one)
-    return list(gangs.values())
 
 
 def _allowed(waiting: Sequence[list[Planned]], running: Iterable[list[Planned]]) -> list[list[Planned]]:

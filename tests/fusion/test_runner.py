@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from fusion.artifact import Artifact, Receipt
 from fusion.errors import StepFailed
+from fusion.gangs import jobs
 from fusion.plan import Status, plan
 from fusion.runner import Outcome, Runner
 from fusion.runtime import InProcess, Runtime
@@ -75,6 +76,19 @@ def build_tree(works: Sequence[Work], runtime: Runtime) -> None:
     CALLS.append("tree")
 
 
+def longer_words(works: Sequence[Work], runtime: Runtime) -> None:
+    """Each measured word twice, as new prompts."""
+    for work in works:
+        words = sorted(work.table_in("values").read(["prompt_id"])["prompt_id"].to_pylist())
+        rows = [
+            {"prompt_id": 2 * w, "messages": [{"role": "user", "content": w}], "domain": "d", "dataset": "t",
+             "reference": None}
+            for w in words
+        ]  # fmt: skip
+        work.rows_out.expect([2 * w for w in words])
+        work.rows_out.accept(Receipt(parts=work.rows_out.folder.write(PROMPT.build(rows))))
+
+
 class Silent:
     """A listener that only remembers notices."""
 
@@ -117,6 +131,23 @@ def test_second_run_does_no_work(tmp_path: Path) -> None:
     outcome = run(tmp_path, recipe("a", "bb"))
     assert CALLS == []
     assert {one.status for one in outcome.planned} == {Status.HIT}
+
+
+def test_a_gang_whose_steps_wait_for_each_other_runs_in_turns(tmp_path: Path) -> None:
+    """The second turn of a conversation: the same engine, after prompts made of its first answers. As one job the gang
+    waited for its own result, for ever."""
+    source, values, _ = recipe("a", "bb")
+    first, other = replace(values, gang="engine"), replace(values, gang="engine", config=Measure(times=3.0))
+    turn = Step(
+        kind="prompts", label="turn", run=longer_words, config=Words(words=[]), produces=PROMPT,
+        inputs={"values": first},
+    )  # fmt: skip
+    second = replace(first, label="second", inputs={"words": turn})
+    outcome = run(tmp_path, (source, first, other, turn, second))
+    assert sorted(outcome.artifact(second).read(["prompt_id"])["prompt_id"].to_pylist()) == ["aa", "bbbb"]
+    assert CALLS == ["words", "a", "bb", "a", "bb", "aa", "bbbb"]
+    together = [[one.step.label for one in job] for job in jobs(plan(str(tmp_path / "empty"), (first, other, second)))]
+    assert together == [["words"], ["length", "length"], ["turn"], ["second"]]
 
 
 def test_placement_is_not_identity(tmp_path: Path) -> None:
