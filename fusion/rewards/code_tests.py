@@ -51,6 +51,24 @@ class CodeTests(Reward):
     def resolve(self) -> None:
         self.python = platform.python_version()
 
+    def case(self, candidate: Candidate) -> Case | Score:
+        """What is to be run, or the score where nothing is."""
+        try:
+            reference = code_reference(candidate.reference, candidate.messages[-1]["content"])
+        except BadReference as error:
+            return Score(Outcome.ERROR, None, str(error))
+        if reference is None:
+            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no tests")
+        found = extract(candidate.text, reference.needed, reference.prompt)
+        if found.program is None:
+            return Score(Outcome.FAIL, 0.0, found.problem)
+        return Case(
+            program=found.program,
+            tests=reference.tests,
+            entry_point=reference.entry_point,
+            setup=reference.setup,
+        )
+
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
         """One program at a time for each CPU of the placement.
@@ -87,23 +105,10 @@ class _CodeScorer:
     def _score(self, candidate: Candidate) -> Score:
         if self._config.domains and candidate.domain not in self._config.domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
-        try:
-            reference = code_reference(candidate.reference, candidate.messages[-1]["content"])
-        except BadReference as error:
-            return Score(Outcome.ERROR, None, str(error))
-        if reference is None:
-            return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no tests")
-        found = extract(candidate.text, reference.needed, reference.prompt)
-        if found.program is None:
-            return Score(Outcome.FAIL, 0.0, found.problem)
-        verdict = self._run(
-            Case(
-                program=found.program,
-                tests=reference.tests,
-                entry_point=reference.entry_point,
-                setup=reference.setup,
-            )
-        )
+        case = self._config.case(candidate)
+        if isinstance(case, Score):
+            return case
+        verdict = self._run(case)
         return Score(verdict.outcome, VALUES.get(verdict.outcome), verdict.detail)
 
     def _run(self, case: Case) -> Verdict:

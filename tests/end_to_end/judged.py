@@ -36,7 +36,7 @@ def make_judged(folder: Path) -> Path:
     rows: dict[str, list[dict[str, object]]] = {
         "alpaca": [{"instruction": asked[i], "dataset": "d"} for i in range(6)],
         "alpaca_baseline": [
-            {"instruction": asked[i], "generator": "gpt4_1106_preview", "output": f"{BASELINE} {i}"} for i in range(6)
+            {"instruction": asked[i], "source": "gpt4_1106_preview", "response": f"{BASELINE} {i}"} for i in range(6)
         ],
         "arena": [{"uid": f"u{i}", "prompt": asked[i], "cluster": "c"} for i in range(5)],
         "arena_baseline": [
