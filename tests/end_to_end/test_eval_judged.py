@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from fusion.stages.benchmark import SECOND
 from tests.end_to_end.judged import (
     BASELINE,
     JUDGED,
@@ -96,7 +97,7 @@ def test_arena_hard_counts_wins_of_both_orders_and_ties_where_they_disagree(firs
 def test_mt_bench_is_the_mean_mark_of_both_turns_with_the_conversation_shown(
     first: Rows, folder: Path, server: Server
 ) -> None:
-    marks = [mark(text.strip()) for turn in ("", "+turn2") for text in answers(folder, f"mt_bench-base{turn}")]
+    marks = [mark(text) for turn in ("", SECOND) for text in answers(folder, f"mt_bench-base{turn}")]
     assert len(marks) == 8
     assert first["mt_bench"]["score"] == pytest.approx(sum(marks) / 8)
     shown = [text for text in asked_with(server) if _kind(text) == "mt_bench"][:8]
@@ -107,7 +108,7 @@ def test_mt_bench_is_the_mean_mark_of_both_turns_with_the_conversation_shown(
 
 
 def test_alignbench_shows_the_reference(first: Rows, folder: Path, server: Server) -> None:
-    marks = [mark(text.strip()) for text in answers(folder, "alignbench-base")]
+    marks = [mark(text) for text in answers(folder, "alignbench-base")]
     assert first["alignbench"]["score"] == pytest.approx(sum(marks) / 3)
     assert all("gold" in text for text in asked_with(server) if _kind(text) == "alignbench")
 

@@ -20,7 +20,7 @@ ELSEWHERE = {"math", "livecodebench"}
 JUDGED = ("alpaca_eval2", "arena_hard", "mt_bench", "alignbench")
 SHORT_ANSWERS = (
     "gsm8k", "math500", "amc23", "aime24", "svamp", "cmath", "minerva", "gaokao_choice", "gaokao_cloze", "gaokao2023en",
-    "mmlu_pro", "mmlu_redux", "gpqa_diamond", "cruxeval",
+    "mmlu_pro", "mmlu_redux", "gpqa_diamond", "cruxeval", "llmbar",
 )  # fmt: skip
 GOLD_IS_WORDS = {"minerva": 0.9, "gaokao_cloze": 0.95, "gaokao2023en": 0.95}
 """Share of gold answers that pass when they are given as the answer, where some are intervals or prose."""

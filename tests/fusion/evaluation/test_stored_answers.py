@@ -19,13 +19,14 @@ def gsm8k(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[st
 
 def test_gsm8k_of_eleven_models_is_what_is_known_of_these_answers(gsm8k) -> None:
     """The labels are an exact match of the answer field, recomputed over all 1,319 rows within 0.1 points of what the
-    authors published where answers parse (gemma-2-2b-it and Yi-1.5-34B-Chat wrote malformed JSON more often)."""
+    authors published where answers parse (gemma-2-2b-it and Yi-1.5-34B-Chat wrote malformed JSON more often). Of all
+    12,309 answers two are judged otherwise, one each way (docs/agreement.md): one of 1,119 is allowed."""
     _, answers, result = gsm8k
     found, known = scores(result, "gsm8k"), labelled(answers, "is_correct")
     assert len(known) == 11
     assert found.keys() == known.keys()
     for model, accuracy in known.items():
-        assert found[model]["printed"]["value"] == pytest.approx(accuracy, abs=0.3), model
+        assert found[model]["printed"]["value"] == pytest.approx(accuracy, abs=100 / 1119 + 1e-6), model
 
 
 def test_intervals_hold_the_score_and_have_the_width_of_so_many_items(gsm8k) -> None:

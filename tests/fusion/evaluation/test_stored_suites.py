@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,56 +18,76 @@ from tests.shared_data import shared_data
 pytestmark = pytest.mark.slow
 
 
+def rows(name: str) -> Iterator[dict[str, Any]]:
+    path = shared_data(name)
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
 def test_mmlu_pro_predictions_are_upstreams(tmp_path: Path) -> None:
     """Where upstream's own expression found a statement; where it took the last letter, we find none, or another form.
 
     Of 6,020 replies, 99% or more of those in which both find an answer have the same one.
     """
-    options = {}
-    with gzip.open(shared_data("mc/mmlu_pro_sample.jsonl.gz"), "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            options[row["question_id"]] = row["options"]
+    options = {row["question_id"]: row["options"] for row in rows("mc/mmlu_pro_sample.jsonl.gz")}
     same = both = 0
-    with gzip.open(shared_data("mc/mmlu_pro_multi_source.jsonl.gz"), "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            ours = chosen(row["response"], options[row["question_id"]])
-            if ours is not None and row["pred"] is not None:
-                both += 1
-                same += ours == row["pred"]
+    for row in rows("mc/mmlu_pro_multi_source.jsonl.gz"):
+        ours = chosen(row["response"], options[row["question_id"]])
+        if ours is not None and row["pred"] is not None:
+            both += 1
+            same += ours == row["pred"]
     assert both > 5000
     assert same / both >= 0.99
 
 
-def test_mmlu_pro_accuracy_is_upstreams_less_guesses(tmp_path: Path) -> None:
-    """Without a guess a model may lose what guesses won, and gains answers that upstream's expression overlooks."""
+def test_mmlu_pro_accuracy_differs_from_upstreams_by_differing_predictions_only(tmp_path: Path) -> None:
+    """Two accuracies over the same replies cannot be further apart than the share of replies that the two read
+    differently: where upstream's expression finds no letter it guesses, and where it finds one we may find none."""
     answers = shared_data("mc/mmlu_pro_multi_source.jsonl.gz")
     result = evaluated(tmp_path, "benchmark=[mmlu_pro]", f"benchmarks.mmlu_pro.outputs.path={answers}")
-    found, known = scores(result, "mmlu_pro"), labelled(answers, "is_correct")
+    found, known, differing = scores(result, "mmlu_pro"), labelled(answers, "is_correct"), Counter[str]()
+    options = {row["question_id"]: row["options"] for row in rows("mc/mmlu_pro_sample.jsonl.gz")}
+    for row in rows("mc/mmlu_pro_multi_source.jsonl.gz"):
+        differing[row["source"]] += chosen(row["response"], options[row["question_id"]]) != row["pred"]
     assert found.keys() == known.keys()
     for model, accuracy in known.items():
-        assert found[model]["printed"]["value"] == pytest.approx(accuracy, abs=3.0), model
+        most = 100 * differing[model] / found[model]["n"]
+        assert found[model]["printed"]["value"] == pytest.approx(accuracy, abs=most + 1e-6), model
         assert found[model]["unparsed"] > 0, model
 
 
-def test_cruxeval_is_at_least_the_literal_match(tmp_path: Path) -> None:
-    """The labels compare text; equal literals in another spelling are right as well."""
+def test_cruxeval_differs_from_the_literal_match_by_the_rows_that_were_read(tmp_path: Path) -> None:
+    """The labels compare text. docs/agreement.md has read all 29 rows that differ: 28 are right, though the label says
+    otherwise, and one is not. The figures are those counts, not a bound that was derived."""
     answers = shared_data("code/crux_multi_source.jsonl.gz")
     result = evaluated(tmp_path, "benchmark=[cruxeval]", f"benchmarks.cruxeval.outputs.path={answers}")
     known = labelled(answers, "is_correct")
-    for model, row in scores(result, "cruxeval").items():
-        assert -0.1 <= row["printed"]["value"] - known[model] <= 2.0, model
+    gained = {
+        model: (row["printed"]["value"] - known[model]) * row["n"] / 100
+        for model, row in scores(result, "cruxeval").items()
+    }
+    assert sum(gained.values()) == pytest.approx(28 - 1)
+    assert min(gained.values()) >= -1 - 1e-6
 
 
-def test_ifeval_is_upstreams(tmp_path: Path) -> None:
+def test_ifeval_is_upstreams_but_for_what_it_decides_by_chance(tmp_path: Path) -> None:
+    """In place of `#` and `!` the published program counts a letter drawn at random, so prompts that ask for these have
+    no fixed verdict; one more prompt a model is left to langdetect, which samples the text."""
     answers = shared_data("if/ifeval_multi_source.jsonl.gz")
+    by_chance = sum(
+        name == "keywords:letter_frequency" and not settings["letter"].isalpha()
+        for row in rows("if/ifeval.jsonl")
+        for name, settings in zip(row["instruction_id_list"], row["kwargs"], strict=True)
+    )
+    assert by_chance == 2
     chosen_paths = [f"benchmarks.{name}.outputs.path={answers}" for name in ("ifeval", "ifeval_loose")]
     result = evaluated(tmp_path, "benchmark=[ifeval,ifeval_loose]", *chosen_paths)
     for benchmark, column in (("ifeval", "strict_all"), ("ifeval_loose", "loose_all")):
         known = labelled(answers, column)
         for model, row in scores(result, benchmark).items():
-            assert row["printed"]["value"] == pytest.approx(known[model], abs=0.5), (benchmark, model)
+            most = 100 * (by_chance + 1) / row["n"]
+            assert row["printed"]["value"] == pytest.approx(known[model], abs=most + 1e-6), (benchmark, model)
 
 
 def test_humaneval_is_what_was_executed_before(tmp_path: Path) -> None:
@@ -76,15 +99,17 @@ def test_humaneval_is_what_was_executed_before(tmp_path: Path) -> None:
     assert found == pytest.approx(known, abs=0.01)
 
 
-def test_math_level_5_is_the_published_accuracy_where_answers_parse(tmp_path: Path) -> None:
-    """627 of 721 problems. Off by more: Qwen2.5-3B and Yi-1.5-34B, whose malformed JSON the published script cannot
-    read and ours can, and Qwen2.5-72B and Llama-3.1-8B, which do worse on these 627 than on all (by plain text match,
-    too: 59.0 and 59.9, 21.2 and 21.8)."""
+def test_math_level_5_is_the_published_accuracy_as_far_as_a_part_of_the_problems_can_tell(tmp_path: Path) -> None:
+    """627 of 721 problems: drawing so many without putting back, an accuracy p on all shows on the part with a standard
+    deviation of sqrt(p (1 - p) / 627 * (721 - 627) / 720); of 2 x 10 bounds at 3.3 of these one is passed by chance in
+    a hundred runs. Above it we may be by the replies that the published script cannot parse, which it counts as wrong."""
     answers = shared_data("math/math_l5_multi_source.jsonl.gz")
     result = evaluated(tmp_path, "benchmark=[math_l5]", f"benchmarks.math_l5.outputs.path={answers}")
-    rows = scores(result, "math_l5")
-    assert len(rows) == 10
-    for model, row in rows.items():
+    unparsed = Counter(row["source"] for row in rows("math/math_l5_multi_source.jsonl.gz") if not row["parsed"])
+    found = scores(result, "math_l5")
+    assert len(found) == 10
+    for model, row in found.items():
+        share, n = row["published"] / 100, row["n"]
+        deviation = 100 * (share * (1 - share) / n * (721 - n) / 720) ** 0.5
         gap = row["printed"]["value"] - row["published"]
-        wider = {"Qwen2.5-3B-Instruct": 6.0, "Yi-1.5-34B-Chat": 2.0, "Qwen2.5-72B-Instruct": 1.2}
-        assert abs(gap) <= wider.get(model, 1.1 if model == "Meta-Llama-3.1-8B-Instruct" else 0.6), (model, gap)
+        assert -3.3 * deviation <= gap <= 3.3 * deviation + 100 * unparsed[model] / n, (model, gap, deviation)
