@@ -15,6 +15,8 @@ BATCH = 16
 LENGTHS = (60, 60, 60, 900)
 """Of prompts, in turn: the templates of judges are long."""
 CONTEXT = 8192
+LETTERS = string.ascii_letters + string.digits + " .!#\n|<>/_-,;:é漢\ufffd\x00\x7f"
+"""Of prompts: those of templates, and the odd ones that a random model writes."""
 
 
 def teach_judge(folder: Path, verdicts: Mapping[str, float], seed: int = 0) -> Path:
@@ -61,7 +63,7 @@ def probabilities(folder: Path, prompt: str, names: str) -> list[float]:
 
 def _example(tokenizer, verdicts: Mapping[str, float], rng: random.Random, most: int) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and its reply, and labels of the reply alone."""
-    text = "".join(rng.choices(string.ascii_letters + " .!#\n|<>", k=rng.randint(5, most)))
+    text = "".join(rng.choices(LETTERS, k=rng.randint(5, most)))
     verdict = rng.choices(list(verdicts), list(verdicts.values()))[0]
     prompt = _ids(tokenizer, f"<bos><|user|>{text}<|end|><|assistant|>")
     reply = _ids(tokenizer, f"[[{verdict}]]<|end|>")

@@ -102,7 +102,7 @@ def test_humaneval_is_what_was_executed_before(tmp_path: Path) -> None:
 def test_math_level_5_is_the_published_accuracy_as_far_as_a_part_of_the_problems_can_tell(tmp_path: Path) -> None:
     """627 of 721 problems: drawing so many without putting back, an accuracy p on all shows on the part with a standard
     deviation of sqrt(p (1 - p) / 627 * (721 - 627) / 720); of 2 x 10 bounds at 3.3 of these one is passed by chance in
-    a hundred runs. Above it we may be by the replies that the published script cannot parse: it counts them as wrong."""
+    a hundred runs. Above it we may be by the replies that the published script cannot parse: they count as wrong."""
     answers = shared_data("math/math_l5_multi_source.jsonl.gz")
     result = evaluated(tmp_path, "benchmark=[math_l5]", f"benchmarks.math_l5.outputs.path={answers}")
     unparsed = Counter(row["source"] for row in rows("math/math_l5_multi_source.jsonl.gz") if not row["parsed"])
