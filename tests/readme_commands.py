@@ -22,6 +22,11 @@ ELSEWHERE = {
         "tests/fusion/train/test_tracking.py"
     ),
     "fusion eval benchmark=[gsm8k,math500] target=smollm2_135m data=FOLDER": "tests/end_to_end/test_eval_pico.py",
+    "fusion eval benchmark=[mt_bench] target=smollm2_135m data=FOLDER reward@benchmarks.mt_bench.reward=local_judge "
+    "benchmarks.mt_bench.reward.model.uri=JUDGE": "tests/end_to_end/test_eval_judged.py",
+    "fusion agree data=FOLDER reward=[local_judge] rewards.local_judge.model.uri=JUDGE limit=200": (
+        "tests/fusion/judging/test_agree.py"
+    ),
     "fusion submit experiment=quickstart": "tests/end_to_end/test_submit.py",
 }
 ANSWER = {"prompt": "1 + 1?", "source": "a", "response": "2", "reference": "2", "domain": "math"}
