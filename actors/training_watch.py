@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 
 import ray
+from ray._raylet import PlacementGroupID
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
-from ray.util.placement_group import placement_group_table
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from actors.seat import Seat, on_node_of, wait_until_gone
 from actors.supply import Bundle, fits
@@ -88,6 +89,9 @@ class TrainingWatch:
         if controller is not None:
             ray.kill(controller)
         ray.kill(self._roster)
+        for key, state in self._groups().items():
+            if state == "PENDING":  # Ray keeps it when its controller was killed, and the autoscaler goes on for it
+                remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
         deadline = time.monotonic() + GONE_S
         while (left := self._groups()) and time.monotonic() < deadline:
             time.sleep(CHECK_S)  # Ray removes the groups of an actor that died, a moment later
