@@ -14,7 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fusion.errors import ConfigError, FusionError
+from fusion.errors import ConfigError
+from fusion.exit_code import guarded
+from fusion.overrides import composed_by_hydra, in_experiment
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `fusion` script."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_guarded(lambda: _dispatch(arguments)))
+    sys.exit(guarded(lambda: _dispatch(arguments)))
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -54,119 +56,34 @@ def _dispatch(arguments: list[str]) -> int:
     return command(arguments[1:])
 
 
-def _guarded(body: Callable[[], int]) -> int:
-    """Run a command; turn its errors into one message and an exit code."""
-    try:
-        return body()
-    except ConfigError as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return 2
-    except FusionError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; everything committed is kept, the same command resumes", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        from fusion.location import FULL, no_space
-
-        if error.errno not in FULL:
-            raise
-        print(f"failed: {no_space(error.filename or os.getcwd())}", file=sys.stderr)
-        return 1
-
-
 # -- run and plan ------------------------------------------------------------------------------------------------------
 
 
 def _run(arguments: list[str]) -> int:
-    return _composed(arguments, lambda tree: run_config(tree, _typed("run", arguments)))
+    return composed_by_hydra(arguments, lambda tree: run_config(tree, _typed("run", arguments)))
 
 
 def _plan(arguments: list[str]) -> int:
-    return _composed(arguments, plan_config)
+    return composed_by_hydra(arguments, plan_config)
 
 
 def _eval(arguments: list[str]) -> int:
     """A run of the recipe `benchmarks`; `fusion plan experiment=eval ...` plans it."""
-    words = _in_experiment("eval", arguments)
-    return _composed(words, lambda tree: run_config(tree, _typed("eval", arguments)))
+    words = in_experiment("eval", arguments)
+    return composed_by_hydra(words, lambda tree: run_config(tree, _typed("eval", arguments)))
 
 
 def _agree(arguments: list[str]) -> int:
     """Judges against labels; takes overrides as `eval` does."""
     from fusion.judging.agree import carry_out
 
-    return _composed(_in_experiment("agree", arguments), carry_out)
-
-
-def _in_experiment(name: str, arguments: list[str]) -> list[str]:
-    chosen = any(argument.startswith("experiment=") for argument in arguments)
-    return arguments if chosen else [f"experiment={name}", *arguments]
+    return composed_by_hydra(in_experiment("agree", arguments), carry_out)
 
 
 def _typed(command: str, arguments: list[str]) -> str:
     import shlex
 
     return shlex.join(["fusion", command, *arguments])
-
-
-def _composed(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
-    """Compose the config and call `body`; Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main."""
-    config_dir = None
-    if "--config-dir" in arguments:
-        at = arguments.index("--config-dir")
-        if at + 1 == len(arguments):
-            raise ConfigError("--config-dir needs a folder")
-        config_dir = arguments[at + 1]
-        if not os.path.isdir(config_dir):
-            raise ConfigError(f"--config-dir {config_dir}: there is no such folder")
-    if any(argument.startswith("-") and argument != "--config-dir" for argument in arguments):
-        return _hydra_main(arguments, body)
-    from fusion.config import composed
-
-    return body(composed([a for a in arguments if a not in ("--config-dir", config_dir)], config_dir))
-
-
-def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
-    import hydra
-
-    from fusion.config import register
-
-    register()
-    codes: list[int] = []
-
-    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
-    def task(tree: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-        from omegaconf import open_dict
-
-        swept = _swept(arguments)
-        if swept:
-            chosen = [one for one in HydraConfig.get().overrides.task if one.partition("=")[0] in swept]
-            with open_dict(tree):
-                tree.name = ",".join([tree.name, *chosen]).replace("/", "_")
-        codes.append(_guarded(lambda: body(tree)))
-
-    # Hydra's parser refuses overrides on both sides of a flag.
-    sys.argv = ["fusion", *sorted(arguments, key=_is_override)]
-    task()
-    return max(codes, default=0)
-
-
-def _swept(arguments: Sequence[str]) -> set[str]:
-    """Keys that are given several values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    typed = OverridesParser.create().parse_overrides([one for one in arguments if _is_override(one)])
-    return {override.get_key_element() for override in typed if override.is_sweep_override()}
-
-
-def _is_override(argument: str) -> bool:
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 def plan_config(tree: DictConfig) -> int:
@@ -272,7 +189,7 @@ def _job(arguments: list[str]) -> int:
     """`fusion job DIGEST ...`: what `fusion submit` has the cluster do."""
     from fusion.submission.inside import carry_out, checked
 
-    return _composed(checked(arguments), lambda tree: carry_out(tree, run_config))
+    return composed_by_hydra(checked(arguments), lambda tree: carry_out(tree, run_config))
 
 
 def _found_at(place: str) -> Callable[[list[str]], int]:

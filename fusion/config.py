@@ -30,7 +30,7 @@ from fusion.judging.labelled import LabelledSet
 from fusion.location import is_local, local_path
 from fusion.merging.base import MergeMethod
 from fusion.merging.folder import MergeOutput
-from fusion.models import ModelRef, check_template, resolve
+from fusion.models import ModelRef, resolve_as
 from fusion.objectives.base import Objective
 from fusion.planning.assumptions import Assumptions
 from fusion.prompts.base import Prompts
@@ -237,7 +237,7 @@ def check(config: Config) -> None:
     if config.target is not None:
         for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
             train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
-        _resolved(config.target.model, "target.model")
+        resolve_as(config.target.model, "target.model")
     for reward in config.rewards.values():
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
             reward.model = config.target.model
@@ -282,7 +282,7 @@ def _check_source(name: str, source: SourceConfig) -> None:
     if source.existing is not None:
         source.existing.resolve()
     if source.model is not None:
-        _resolved(source.model, f"sources.{name}.model")
+        resolve_as(source.model, f"sources.{name}.model")
 
 
 def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward]) -> None:
@@ -294,11 +294,3 @@ def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward
     if not rewards[evaluation.reward].is_verifier:
         raise ConfigError(f"evaluation.reward={evaluation.reward} does not say pass or fail; name a verifier")
     evaluation.prompts.resolve()
-
-
-def _resolved(model: ModelRef, key: str) -> None:
-    try:
-        resolve(model)
-        check_template(model)
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from error

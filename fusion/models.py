@@ -165,3 +165,12 @@ def _num_weights(file: Path) -> int:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(length))
     return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def resolve_as(model: ModelRef, key: str) -> None:
+    """`resolve` and `check_template` for the model under a key of a config, which a refusal names."""
+    try:
+        resolve(model)
+        check_template(model)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error

@@ -18,15 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusion import location
-from fusion.artifact import (
-    Artifact,
-    Part,
-    PartFolder,
-    Receipt,
-    parts_json,
-    read_manifest,
-    write_json,
-)
+from fusion.artifact import Artifact, Part, PartFolder, Receipt, parts_json, read_manifest, write_json
 from fusion.errors import ArtifactError
 from fusion.key_table import Positions, digests_from, digests_of
 from fusion.part_keys import PartKeys, drop_keys, keys_of, part_keys

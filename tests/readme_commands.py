@@ -27,6 +27,7 @@ ELSEWHERE = {
     "fusion agree data=FOLDER reward=[local_judge] rewards.local_judge.model.uri=JUDGE limit=200": (
         "tests/fusion/judging/test_agree.py"
     ),
+    "fusion status quickstart --serve": "tests/fusion/watching/test_server.py; it serves until it is stopped",
     "fusion submit experiment=quickstart": "tests/end_to_end/test_submit.py",
 }
 ANSWER = {"prompt": "1 + 1?", "source": "a", "response": "2", "reference": "2", "domain": "math"}
