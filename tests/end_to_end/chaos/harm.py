@@ -15,7 +15,7 @@ from tests.end_to_end.chaos.plan import Point
 from tests.end_to_end.chaos.ride import Ride, find, kill
 
 NOTICE_S = 3
-STALL_S = 6.0
+STALL_S = 20.0
 """Silence after which a worker counts as dead, in points that stall one."""
 INTERRUPTED = 130
 
