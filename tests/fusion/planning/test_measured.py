@@ -22,7 +22,8 @@ from fusion.planning.step_forecast import StepForecast
 from fusion.prompts.jsonl import Jsonl
 from fusion.schema import PROMPT, RESPONSE, Reason
 from fusion.stages import generate, ingest
-from fusion.stages.generate import Asked, GenerateConfig, spread
+from fusion.stages.generate import GenerateConfig
+from fusion.stages.generate_tasks import EARLY, spread
 from fusion.stages.ingest import IngestConfig
 from fusion.step import Placement, Step
 from fusion.writer import ArtifactWriter
@@ -181,12 +182,10 @@ def test_what_was_not_measured_is_said_to_be_assumed() -> None:
     )
 
 
-def test_the_first_tasks_are_from_all_over_the_table() -> None:
-    folder = PartFolder("x", PROMPT)
-    tasks = [Asked(folder, str(i), (), folder, "a", Sampling(), 1) for i in range(1000)]
-    asked = [int(task.part) for task in spread(tasks)]
+def test_the_first_prompts_asked_are_from_all_over_the_table() -> None:
+    samples = tuple((f"{i}", (0, 1)) for i in range(1000))
+    asked = [int(prompt) for prompt, _ in spread(samples)]
     assert sorted(asked) == list(range(1000))
-    assert max(asked[:32]) > 900
-    assert [sum(place // 250 == quarter for place in asked[:32]) for quarter in range(4)] == [8, 8, 8, 8]
-    assert asked[32:] == sorted(asked[32:])
-    assert spread(tasks[:5]) == tasks[:5]
+    assert [sum(place // 250 == quarter for place in asked[:EARLY]) for quarter in range(4)] == [EARLY // 4] * 4
+    assert asked[EARLY:] == sorted(asked[EARLY:])
+    assert spread(samples[:5]) == samples[:5]
