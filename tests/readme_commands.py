@@ -13,13 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
-    "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_run.py adds prompts to a small run",
-    "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/fusion/test_cli.py sweeps over stored answers",
-    "fusion run experiment=quickstart cluster.price.usd_per_hour=0.4 budget.max_usd=0.05": (
-        "tests/end_to_end/test_budget.py"
-    ),
+    "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_run.py",
+    "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/fusion/test_cli.py",
     "fusion run experiment=quickstart train.sft.report_to=[tensorboard] train.preference.report_to=[tensorboard]": (
         "tests/fusion/train/test_tracking.py"
+    ),
+    "fusion run experiment=quickstart cluster.price.usd_per_hour=0.4 budget.max_usd=0.05": (
+        "tests/end_to_end/test_budget.py"
     ),
     "fusion eval benchmark=[gsm8k,math500] target=smollm2_135m data=FOLDER": "tests/end_to_end/test_eval_pico.py",
     "fusion eval benchmark=[mt_bench] target=smollm2_135m data=FOLDER reward@benchmarks.mt_bench.reward=local_judge "
@@ -27,8 +27,8 @@ ELSEWHERE = {
     "fusion agree data=FOLDER reward=[local_judge] rewards.local_judge.model.uri=JUDGE limit=200": (
         "tests/fusion/judging/test_agree.py"
     ),
-    "fusion status quickstart --serve": "tests/fusion/watching/test_server.py; it serves until it is stopped",
     "fusion submit experiment=quickstart": "tests/end_to_end/test_submit.py",
+    "fusion status quickstart --serve": "tests/fusion/watching/test_server.py",
 }
 ANSWER = {"prompt": "1 + 1?", "source": "a", "response": "2", "reference": "2", "domain": "math"}
 
@@ -41,6 +41,7 @@ def commands() -> list[str]:
 def main() -> None:
     unknown = ELSEWHERE.keys() - set(commands())
     assert not unknown, f"not in the README any more: {unknown}"
+    assert all((ROOT / test).exists() for test in ELSEWHERE.values())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _furnish(folder)
