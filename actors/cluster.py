@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import ray
 
@@ -147,6 +148,8 @@ def _init(config: RayConfig) -> str:
     # Read by Ray's own processes when they start: no usage report leaves the machine, and hidden devices stay hidden.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    token = Path("~/.ray/auth_token").expanduser()
+    had_token = token.exists()
     ray.init(
         address="local",
         num_cpus=config.num_cpus,
@@ -158,6 +161,8 @@ def _init(config: RayConfig) -> str:
         _temp_dir=config.temp_dir,
         _metrics_export_port=config.metrics_port,
     )
+    if not had_token and token.exists():
+        token.chmod(0o600)  # Ray makes one at its first start, and lets everybody read it
     return ""
 
 

@@ -129,3 +129,10 @@ def test_a_head_that_takes_jobs_from_anybody_is_not_joined_unless_it_is_named() 
         assert f"ConfigError: the head at {head.url} takes jobs without a token" in (refused := join({}))
         assert f"cluster.ray.allow_open_head={name}" in refused
         assert "Error" not in join({"allow_open_head": name})
+
+
+def test_a_token_that_ray_makes_is_readable_by_its_user_only(tmp_path: Path) -> None:
+    code = "from actors.cluster import *; connect(RayConfig(num_cpus=1)).disconnect()"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    subprocess.run([sys.executable, "-c", code], env=variables | {"HOME": str(tmp_path)}, check=True, timeout=120)
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
