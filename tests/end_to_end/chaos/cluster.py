@@ -77,9 +77,9 @@ class RayNodes:
         """Start nodes in the place of those that were lost."""
         self._nodes = [node for node in self._nodes if node.poll() is None]
         wanted = self._num_nodes + 1
-        while len(self._nodes) < wanted:
+        while len(self._nodes) < wanted:  # one after the other: two that start at once take the same ports, and one dies
             self._start(f"--address={self.address}", f"--num-cpus={NODE_CPUS}")
-        self._wait_for_nodes(wanted)
+            self._wait_for_nodes(len(self._nodes))
 
     def worker(self, title: str) -> psutil.Process | None:
         """A worker of any node by its title."""
