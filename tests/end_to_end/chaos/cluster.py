@@ -77,7 +77,7 @@ class RayNodes:
         """Start nodes in the place of those that were lost."""
         self._nodes = [node for node in self._nodes if node.poll() is None]
         wanted = self._num_nodes + 1
-        while len(self._nodes) < wanted:  # one after the other: two that start at once take the same ports, and one dies
+        while len(self._nodes) < wanted:  # one after the other: of two that start at once one takes the other's ports
             self._start(f"--address={self.address}", f"--num-cpus={NODE_CPUS}")
             self._wait_for_nodes(len(self._nodes))
 
