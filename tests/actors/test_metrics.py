@@ -60,7 +60,7 @@ def node() -> Iterator[Node]:
         port = free.getsockname()[1]
     folder = tempfile.mkdtemp(prefix="fm", dir="/tmp")  # short: sockets lie in it
     config = RayConfig(temp_dir=folder, metrics_port=port, num_gpus=2)
-    runtime = RayRuntime(config, "toy", Price(usd_per_gpu_hour=3600.0, usd_per_hour=36.0))
+    runtime = RayRuntime(config, run="toy", price=Price(usd_per_gpu_hour=3600.0, usd_per_hour=36.0))
     yield Node(runtime, port)
     runtime.close()
     shutil.rmtree(folder, ignore_errors=True)
