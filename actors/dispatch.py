@@ -139,8 +139,8 @@ class Dispatch(Generic[AnyHost]):
 
     def run(self) -> Iterator[Done]:
         while True:
-            self._look_around()
             empty = self._fill()
+            self._look_around()
             if empty and not any(replica.outstanding for replica in self._replicas):
                 return
             arrived = self._answers.wait(TICK_S)
