@@ -63,7 +63,7 @@ class Replica:
         """Ask for an actor and for its session; the first time, and after a death."""
         if self._group is None:
             asked = bundles(self._placement, self._config.cpu_share)
-            self._group = placement_group(asked, strategy="PACK", name=self.name)
+            self._group = placement_group(asked, strategy="PACK")  # Ray allows each name once
         self._is_placed = False
         actor = ray.remote(SourceActor).options(**self._options())
         self._actor = actor.remote(self._worker, self._placement)

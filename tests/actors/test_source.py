@@ -96,6 +96,19 @@ def test_a_session_gets_the_threads_of_its_placement(ray_runtime: Runtime, tmp_p
     assert [threads for _, threads in sessions(worker.folder)] == ["2"]
 
 
+def test_two_maps_of_one_name_run_side_by_side(ray_runtime: Runtime, tmp_path: Path) -> None:
+    """Two candidates of one target answer at once, and two runs share a cluster."""
+    works = [
+        (NumberWriter(str(tmp_path / name / "out"), seconds=0.3), tuple(range(4))) for name in ("one", "other")
+    ]  # fmt: skip
+    maps = [
+        ray_runtime.map(worker, Tasks(numbers, tmp_path / "asked"), Placement(), "numbers") for worker, numbers in works
+    ]
+    for _ in zip(*maps, strict=True):
+        pass
+    assert [written(worker.folder) for worker, _ in works] == [set(range(4)), set(range(4))]
+
+
 @pytest.mark.parametrize("parallel", [{"tensor_parallel": 2}, {"pipeline_parallel": 2}])
 def test_gpus_are_free_again_after_a_map(ray_runtime: Runtime, tmp_path: Path, parallel: dict[str, int]) -> None:
     placement = Placement(gpus=2, **parallel)
