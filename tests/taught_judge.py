@@ -1,4 +1,4 @@
-"""A small judge that is taught, in seconds, to answer anything with a verdict, and no more than that."""
+"""A judge of 29,000 weights that is taught, in seconds, to answer anything with a verdict, and no more than that."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def teach_judge(folder: Path, verdicts: Mapping[str, float], seed: int = 0) -> P
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(1)  # for so small a model several only wait for each other
-    make_pico_llama(folder, seed=seed, hidden=64)  # a head of 32, the least that vLLM has
+    make_pico_llama(folder, seed=seed)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     rng = random.Random(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -16,7 +16,6 @@ from fusion.fingerprint import fingerprint
 from fusion.generators.base import Request
 from fusion.generators.openai_endpoint import OpenaiEndpoint
 from fusion.generators.transformers import Transformers, TransformersEngine
-from fusion.generators.vllm import Vllm
 from fusion.judging.judging import Mode
 from fusion.judging.template import render
 from fusion.models import ModelRef
@@ -98,13 +97,6 @@ def test_weighted_verdicts_are_the_models_own_probabilities(pairwise_model: Path
     for text, one in zip(("seven", "a longer answer"), found, strict=True):
         assert one.value == pytest.approx(sum(own_weights(pairwise_model, judge, text, "base")) / 2, abs=1e-4)
     assert 0.55 < own_weights(pairwise_model, judge, "seven", "base")[0] < 0.95
-
-
-@pytest.mark.slow
-def test_vllm_weighs_as_transformers_does(pairwise_model: Path, tmp_path: Path) -> None:
-    judge = made(pairwise_model, tmp_path, weighted=True, generator=Vllm(dtype="float32"))
-    found = scores(judge, candidate("seven", "base"))[0]
-    assert found.value == pytest.approx(sum(own_weights(pairwise_model, judge, "seven", "base")) / 2, abs=1e-3)
 
 
 def test_one_answer_gets_the_number_it_says(pointwise_model: Path, tmp_path: Path) -> None:
