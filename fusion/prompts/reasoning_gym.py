@@ -44,7 +44,7 @@ class ReasoningGym(Prompts):
     """Task family -> its settings, as the library names them: `{gcd: {max_value: 30}}`."""
     per_task: int = 100
     seed: int = 0
-    library_version: str = ""
+    package_version: str = ""
     """Version of reasoning-gym, which decides what its seeds mean; filled in when the config is read."""
 
     def __post_init__(self) -> None:
@@ -54,13 +54,13 @@ class ReasoningGym(Prompts):
 
     def resolve(self) -> None:
         installed = importlib.metadata.version("reasoning-gym")
-        if self.library_version and self.library_version != installed:
+        if self.package_version and self.package_version != installed:
             raise ConfigError(
-                f"prompts.library_version is reasoning-gym {self.library_version}, but {installed} is installed"
+                f"prompts.package_version is reasoning-gym {self.package_version}, but {installed} is installed"
             )
         if not self.tasks:
             raise ConfigError("prompts.tasks is empty; name task families, e.g. prompts.tasks.gcd.max_value=30")
-        self.library_version = installed
+        self.package_version = installed
 
     def read(self) -> Iterator[RawPrompt]:
         families = {name: self._family(name, settings) for name, settings in self.tasks.items()}

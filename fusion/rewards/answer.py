@@ -35,7 +35,7 @@ class Answer(Reward):
     """Score from which an answer passes; below 1 partly right answers pass."""
     deadline_s: float = 10.0
     """Time for one answer; then the outcome is timeout."""
-    library_version: str = ""
+    package_version: str = ""
     """Version of reasoning-gym, which decides what is right; filled in when the config is read."""
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Answer(Reward):
             raise ConfigError(f"rewards.answer.deadline_s must be above 0, got {self.deadline_s}")
 
     def resolve(self) -> None:
-        self.library_version = importlib.metadata.version("reasoning-gym")
+        self.package_version = importlib.metadata.version("reasoning-gym")
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:

@@ -32,11 +32,11 @@ class InstructionChecks(Reward):
     mode: Mode = Mode.STRICT
     """strict: the reply as it is. loose: also without its first or last line, and without asterisks; fewer wrong
     fails ("Sure, here it is:" before the answer), and a few wrong passes."""
-    library_version: str = ""
+    package_version: str = ""
     """Version of langdetect, which decides the language; filled in when the config is read."""
 
     def resolve(self) -> None:
-        self.library_version = importlib.metadata.version("langdetect")
+        self.package_version = importlib.metadata.version("langdetect")
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:

@@ -41,7 +41,7 @@ class MathAnswer(Reward):
     """Parts of names of domains that ask what a program gives: there, numbers and lists are Python's too."""
     deadline_s: float = 10.0
     """Time for one answer; then the outcome is timeout."""
-    library_version: str = ""
+    package_version: str = ""
     """Version of math-verify, which decides what is right; filled in when the config is read."""
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class MathAnswer(Reward):
             raise ConfigError(f"rewards.math_answer.deadline_s must be above 0, got {self.deadline_s}")
 
     def resolve(self) -> None:
-        self.library_version = importlib.metadata.version("math-verify")
+        self.package_version = importlib.metadata.version("math-verify")
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:

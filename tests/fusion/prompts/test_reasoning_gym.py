@@ -75,6 +75,6 @@ def test_unusable_task_is_refused_by_name(tasks: dict[str, dict[str, object]], m
 def test_version_of_the_library_bears_identity() -> None:
     prompts = ReasoningGym(tasks=TASKS)
     prompts.resolve()
-    assert prompts.library_version
+    assert prompts.package_version
     with pytest.raises(ConfigError, match="installed"):
-        ReasoningGym(tasks=TASKS, library_version="0.0.1").resolve()
+        ReasoningGym(tasks=TASKS, package_version="0.0.1").resolve()
