@@ -76,10 +76,10 @@ def beside_driver() -> dict[str, str]:
     return {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
 
 
-def has_process(actor_id: str) -> bool:
-    """Whether an actor has a process now, be it still opening; one that waits for a node has none."""
+def waits_for_node(actor_id: str) -> bool:
+    """Whether an actor has no process and is to get one; one that opens has its process, one that ended wants none."""
     told = ray._private.state.actors(actor_id)
-    return bool(told) and told["State"] != "DEAD" and told["Address"]["Port"] != 0
+    return bool(told) and told["State"] != "DEAD" and told["Address"]["Port"] == 0
 
 
 def on_node_of(seat: Seat, function: Callable[..., T], *arguments: object) -> T:

@@ -26,7 +26,7 @@ from actors.feed import Feed, FeedSource
 from actors.metrics import RunMetrics, WorkMetrics
 from actors.replica import wanted
 from actors.reward import RewardActor
-from actors.seat import beside_driver, has_process, wait_until_gone
+from actors.seat import beside_driver, waits_for_node, wait_until_gone
 from actors.wait import Wait
 from actors.windows import BusyTime
 from fusion.cluster_config import RayConfig
@@ -36,7 +36,7 @@ from fusion.step import Placement
 
 TICK_S = 1.0
 LOOK_S = 3.0
-"""Between two looks at who has a process; each session costs a call to the head."""
+"""Between two looks at who has a place; each session costs a call to the head."""
 GONE_S = 60.0
 AHEAD = 4
 """Items given to a session ahead of its work: hides Ray Data's scheduling, some 20 ms an item on two busy cores."""
@@ -181,7 +181,9 @@ class _Stream:
     # -- private -------------------------------------------------------------------------------------------------
 
     def _look_for_places(self) -> bool:
-        """Whether each pool has a session with a process; looked up every few seconds.
+        """Whether each pool has a session that waits for no node; looked up every few seconds.
+
+        A session that ended by itself is none that waits: Ray Data lets a pool go when its last item has left it.
 
         Raises:
             EngineError: one had none for `resource_wait_s`.
@@ -189,7 +191,7 @@ class _Stream:
         if time.monotonic() - self._looked > LOOK_S:
             self._looked = time.monotonic()
             members = ray.get(self._feed.members.remote())
-            self._placed = Counter(pool for actor_id, pool in members.items() if has_process(actor_id))
+            self._placed = Counter(pool for actor_id, pool in members.items() if not waits_for_node(actor_id))
             for number, pool in enumerate(self._pools):
                 pool.wait.update(pool.size - min(self._placed[number], pool.size), pool.size)
         return all(self._placed[number] for number in range(len(self._pools)))

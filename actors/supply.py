@@ -96,6 +96,8 @@ def _refused(said: Any) -> list[Bundle]:
 
 def why(asked: Bundle, supply: Supply) -> str:
     """Why nobody gave `asked` yet."""
+    if any(fits(asked, node) for node in supply.free):
+        return "a node has room for it, where its process starts"
     if supply.coming:
         return "nodes are starting: " + ", ".join(f"{number} x {kind}" for kind, number in supply.coming)
     if any(fits(asked, one) and fits(one, asked) for one in supply.refused):

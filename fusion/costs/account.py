@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from fusion import location
 from fusion.errors import ArtifactError
+from fusion.report.number_text import duration
 
 Window = tuple[float, float]
 """A stretch of time in seconds, and the tokens that were committed in it."""
@@ -37,7 +38,7 @@ class Used:
 
     def __str__(self) -> str:
         amounts = ((self.usd, f"{self.usd:.4g} USD"), (self.gpu_seconds, f"{self.gpu_hours:.3g} GPU-hours"))
-        return ", ".join([text for amount, text in amounts if amount] + [f"{self.seconds / 3600:.3g} hours"])
+        return ", ".join([text for amount, text in amounts if amount] + [duration(self.seconds)])
 
 
 @dataclass(frozen=True, slots=True)

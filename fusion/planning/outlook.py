@@ -47,7 +47,7 @@ def outlook(recipe: Recipe, done: Collection[str], spent: Account, console: Cons
 
 
 def spent_line(spent: Account, budget: RunBudget) -> str:
-    """`Used so far: 3.1 USD, 2 GPU-hours, 0.7 hours, of budget.max_usd=12.`; empty: nothing is limited, or used."""
+    """`Used so far: 3.1 USD, 2 GPU-hours, 42 min 00 s, of budget.max_usd=12.`; empty: nothing is limited, or used."""
     limits = [f"budget.{name}={value:g}" for name, value in vars(budget).items() if value is not None]
     if not limits and not spent.total.seconds:
         return ""

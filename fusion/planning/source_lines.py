@@ -1,4 +1,4 @@
-"""A line for each step of answers: tokens, GPU-hours, hours, money, each with its interval, and what they rest on."""
+"""A line for each step of answers: tokens, GPU-hours, time, money, each with its interval, and what they rest on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fusion.planning.prospect import Prospect
 from fusion.planning.remaining import costs
 from fusion.planning.step_forecast import StepForecast
 from fusion.planning.table import short
-from fusion.report.number_text import significant
+from fusion.report.number_text import duration, significant
 from fusion.stages.generate import GenerateConfig
 from fusion.step import Placement, Step
 
@@ -23,23 +23,25 @@ def source_lines(prospect: Prospect, steps: Collection[Step], cluster: ClusterCo
 
 
 def source_line(one: StepForecast, placement: Placement, price: Price) -> str:
-    """`responses/qwen: 12.3M tokens [11.8M, 12.9M], 0.4M of them written; left: 4.1 GPU-hours [3.9, 4.3], 0.5 hours
-    [0.5, 0.6], 28 USD [27, 30] (measured on 61 prompts, 4,800 tokens/s an engine)`"""
+    """`responses/qwen: 12.3M tokens [11.8M, 12.9M], 0.4M of them written; left: 4.1 GPU-hours [3.9, 4.3], 31 min 00 s
+    [29 min 00 s, 32 min 00 s], 28 USD [27, 30] (measured on 61 prompts, 4,800 tokens/s an engine)`"""
     found = one.measured
     if found is None:
-        rest = [
-            f"{significant(value)} {unit}"
-            for value, unit in ((one.gpu_hours, "GPU-hours"), (one.hours, "hours"))
-            if value
-        ]
+        rest = [f"{significant(one.gpu_hours)} GPU-hours"] if one.gpu_hours else []
+        rest += [duration(3600 * one.hours)] if one.hours else []
         if one.hours is not None and one.gpu_hours is not None and (usd := price.usd(one.gpu_hours, one.hours)):
             rest.append(f"{significant(usd)} USD")
         written = short(one.written) if one.rows else "unknown"
         return f"{one.name}: {', '.join([f'{written} tokens', *rest])} (assumed)"
     cost = costs(one, placement, found)
+    written = (
+        (cost.gpu_hours, significant, " GPU-hours"),
+        (cost.hours, lambda hours: duration(3600 * hours), ""),
+        (cost.usd(price), significant, " USD"),
+    )
     parts = [
-        f"{significant(estimate.value)} {unit} [{significant(estimate.low)}, {significant(estimate.high)}]"
-        for estimate, unit in ((cost.gpu_hours, "GPU-hours"), (cost.hours, "hours"), (cost.usd(price), "USD"))
+        f"{text(estimate.value)}{unit} [{text(estimate.low)}, {text(estimate.high)}]"
+        for estimate, text, unit in written
         if estimate is not None and estimate.value
     ]
     total = f"{short(found.tokens.value)} tokens [{short(found.tokens.low)}, {short(found.tokens.high)}]"

@@ -54,6 +54,18 @@ def test_silence_of_the_workers_ends_the_stream(ray_runtime: Runtime, tmp_path: 
     assert [pid for pid, _ in sessions(worker.folder) if is_alive(pid)] == []
 
 
+def test_a_pool_that_is_done_waits_for_no_node(
+    ray_runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray Data lets a pool go when its last item left it; the next pool's silence is then a stall as before."""
+    quick = NumberWriter(str(tmp_path / "quick" / "out"))
+    slow = NumberWriter(str(tmp_path / "slow" / "out"), seconds=3.0, mood=((6, "stall"),))
+    with pytest.raises(EngineError, match="nothing came back for 8 s"), caplog.at_level(logging.WARNING):
+        list(ray_runtime.stream([(quick, Placement(stall_s=8)), (slow, Placement(stall_s=8))], range(7), "scores"))
+    assert written(slow.folder) == set(range(6))
+    assert "wait for a node" not in caplog.text
+
+
 def test_silence_of_the_feed_is_no_stall(ray_runtime: Runtime, tmp_path: Path) -> None:
     def feed() -> Iterator[int]:
         yield 1

@@ -95,6 +95,7 @@ def test_a_head_that_does_not_answer_does_not_end_the_wait() -> None:
     ("supply", "reason"),
     [
         (Supply(totals=[ASKED], free=[{}]), "all nodes that could hold it are busy"),
+        (Supply(totals=[ASKED], free=[ASKED]), "a node has room for it"),
         (Supply(is_elastic=True), "no node that is up could hold it; the autoscaler was asked and starts none yet"),
         (Supply(is_elastic=True, coming=(("gpu-8", 2),)), "nodes are starting: 2 x gpu-8"),
         (Supply(is_elastic=True, refused=[ASKED]), "no node type of this cluster could ever hold it"),

@@ -92,7 +92,7 @@ def test_a_plan_forecasts_from_what_was_committed(stopped: tuple[int, str, dict[
     assert set(lines) >= {f"responses/{source}" for source in sources}, done.stdout
     measured = [line for line in lines.values() if "tokens/s an engine)" in line]
     assert measured, done.stdout
-    assert all("hours [" in line and "USD [" in line for line in measured)
+    assert all("; left: " in line and " s [" in line and "USD [" in line for line in measured)
     assert "responses/evaluation-sft: 64 tokens (assumed)" in done.stdout
     assert "Used so far: 100" in done.stdout
 

@@ -176,7 +176,7 @@ def test_time_and_money_follow_from_tokens_and_speed(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_said_to_be_assumed() -> None:
     guess = StepForecast("responses/a", "f", 600, 90_000, 30_000, gpu_hours=1.0, hours=0.1)
     line = source_line(guess, Placement(), Price(usd_per_gpu_hour=2.0))
-    assert line == "responses/a: 30k tokens, 1 GPU-hours, 0.1 hours, 2 USD (assumed)"
+    assert line == "responses/a: 30k tokens, 1 GPU-hours, 6 min 00 s, 2 USD (assumed)"
     assert source_line(replace(guess, rows=None, hours=None, gpu_hours=None), Placement(), Price()) == (
         "responses/a: unknown tokens (assumed)"
     )
