@@ -26,7 +26,7 @@ from actors.feed import Feed, FeedSource
 from actors.metrics import RunMetrics, WorkMetrics
 from actors.replica import wanted
 from actors.reward import RewardActor
-from actors.seat import beside_driver, waits_for_node, wait_until_gone
+from actors.seat import beside_driver, wait_until_gone, waits_for_node
 from actors.wait import Wait
 from actors.windows import BusyTime
 from fusion.cluster_config import RayConfig

@@ -27,6 +27,21 @@ def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[i
         yield batch
 
 
+def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Positions in `lengths`, longest first, in batches of which a quarter at most is padding.
+
+    Example: list(alike([8, 40, 6, 38])) == [[1, 3], [0, 2]]
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batch and lengths[position] < 0.75 * lengths[batch[0]]:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
 def in_length_batches(
     rows: Iterable[Row],
     length: Callable[[Row], int],

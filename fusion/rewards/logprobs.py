@@ -9,11 +9,12 @@ Shapes: B sequences, T tokens, G distinct prompts, N response positions of a bat
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
-from fusion.rewards.length_batches import length_batches
+from fusion.rewards.length_batches import alike, length_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,26 +115,30 @@ def _shared_sums(
     import torch
 
     prompt_ids_GT, prompt_mask_GT = _padded(prompts, model)
-    response_ids_BT, response_mask_BT = _padded(responses, model)
-    owners_B = torch.tensor(list(owners), device=model.device)
     lengths_G = prompt_mask_GT.sum(1)
     whole = model.get_decoder()(input_ids=prompt_ids_GT, attention_mask=prompt_mask_GT, use_cache=True)
     first_GH = whole.last_hidden_state[torch.arange(len(prompts), device=model.device), lengths_G - 1]
-    hidden_BTH = first_GH[owners_B][:, None]
-    if response_ids_BT.shape[1] > 1:
-        whole.past_key_values.batch_select_indices(owners_B)
-        steps_T = torch.arange(response_ids_BT.shape[1] - 1, device=model.device)
-        rest = model.get_decoder()(
-            input_ids=response_ids_BT[:, :-1],
-            attention_mask=torch.cat([prompt_mask_GT[owners_B], response_mask_BT[:, :-1]], 1),
-            position_ids=lengths_G[owners_B][:, None] + steps_T,
-            past_key_values=whole.past_key_values,
-            use_cache=True,
-        )
-        hidden_BTH = torch.cat([hidden_BTH, rest.last_hidden_state], 1)
-    is_response_BT = response_mask_BT.bool()
-    logprobs_N = _token_logprobs(model, hidden_BTH[is_response_BT], response_ids_BT[is_response_BT])
-    return [float(part.sum()) for part in logprobs_N.split([len(response) for response in responses])]
+    sums = [0.0] * len(responses)
+    for picked in alike([len(response) for response in responses]):
+        ids_BT, mask_BT = _padded([responses[i] for i in picked], model)
+        owners_B = torch.tensor([owners[i] for i in picked], device=model.device)
+        hidden_BTH = first_GH[owners_B][:, None]
+        if ids_BT.shape[1] > 1:
+            cache = copy.deepcopy(whole.past_key_values)  # a forward writes into it
+            cache.batch_select_indices(owners_B)
+            rest = model.get_decoder()(
+                input_ids=ids_BT[:, :-1],
+                attention_mask=torch.cat([prompt_mask_GT[owners_B], mask_BT[:, :-1]], 1),
+                position_ids=lengths_G[owners_B][:, None] + torch.arange(ids_BT.shape[1] - 1, device=model.device),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            hidden_BTH = torch.cat([hidden_BTH, rest.last_hidden_state], 1)
+        is_response_BT = mask_BT.bool()
+        logprobs_N = _token_logprobs(model, hidden_BTH[is_response_BT], ids_BT[is_response_BT])
+        for i, part in zip(picked, logprobs_N.split([len(responses[i]) for i in picked]), strict=True):
+            sums[i] = float(part.sum())
+    return sums
 
 
 def _padded(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from transformers import (
 
 from fusion.errors import ConfigError
 from fusion.rewards import logprobs
-from fusion.rewards.length_batches import length_batches
+from fusion.rewards.length_batches import alike, length_batches
 from fusion.rewards.logprobs import response_logprobs
 from tests.tiny import make_pico_llama
 
@@ -156,3 +156,11 @@ def test_batches_are_of_like_length_and_within_budget() -> None:
     lengths = [5, 100, 7, 90, 6, 300]
     batches = list(length_batches(lengths, 200))
     assert batches == [[5], [1, 3], [2, 4, 0]]
+
+
+def test_like_lengths_waste_a_quarter_at_most() -> None:
+    lengths = [int(length) for length in torch.randint(1, 400, (200,), generator=torch.Generator().manual_seed(0))]
+    batches = list(alike(lengths))
+    assert sorted(i for batch in batches for i in batch) == list(range(200))
+    assert all(min(lengths[i] for i in batch) >= 0.75 * lengths[batch[0]] for batch in batches)
+    assert len(batches) < 20
