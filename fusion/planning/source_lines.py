@@ -34,14 +34,14 @@ def source_line(one: StepForecast, placement: Placement, price: Price) -> str:
         written = short(one.written) if one.rows else "unknown"
         return f"{one.name}: {', '.join([f'{written} tokens', *rest])} (assumed)"
     cost = costs(one, placement, found)
-    written = (
+    amounts = (
         (cost.gpu_hours, significant, " GPU-hours"),
         (cost.hours, lambda hours: duration(3600 * hours), ""),
         (cost.usd(price), significant, " USD"),
     )
     parts = [
         f"{text(estimate.value)}{unit} [{text(estimate.low)}, {text(estimate.high)}]"
-        for estimate, text, unit in written
+        for estimate, text, unit in amounts
         if estimate is not None and estimate.value
     ]
     total = f"{short(found.tokens.value)} tokens [{short(found.tokens.low)}, {short(found.tokens.high)}]"
