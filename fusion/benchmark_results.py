@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fusion.artifact import Artifact
 from fusion.evaluation.benchmark import Benchmark
 from fusion.evaluation.gate import decide
-from fusion.evaluation.grid import SCORES_TITLE, Grid, grids, latex, markdown, notes
+from fusion.evaluation.grid import SCORES_TITLE, grids, latex, markdown, notes
 from fusion.evaluation.leaderboard import Leaderboard, leaderboard
 from fusion.location import put
 from fusion.recipe import Recipe
+from fusion.report.terminal import grid_table
 from fusion.runner import Outcome
 
 SCORES = "benchmark/scores"
@@ -62,18 +62,9 @@ def show(board: Leaderboard, console: Console) -> None:
     """Scores, and what stands under them where it is short; benchmarks.md has all of it."""
     for grid in grids(board):
         if grid.title == SCORES_TITLE or len(grid.rows) <= SHOWN_ROWS:
-            console.print(_rich(grid))
+            console.print(grid_table(grid))
     for note in notes(board):
         console.print(Text(note, "dim"))
-
-
-def _rich(grid: Grid) -> Table:
-    table = Table(box=None, pad_edge=False, title=grid.title, title_justify="left", title_style="bold")
-    for i, name in enumerate(grid.header):
-        table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
-    for row in grid.rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def _json(board: Leaderboard) -> dict[str, object]:

@@ -60,7 +60,28 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    return composed_by_hydra(arguments, lambda tree: run_config(tree, _typed("run", arguments)))
+    """Several runs, of a sweep or a comparison, end with the table that `fusion compare` prints."""
+    ran: dict[str, list[str]] = {}
+
+    def run(tree: DictConfig) -> int:
+        code = run_config(tree, _typed("run", arguments))
+        ran.setdefault(str(tree.runs), []).append(str(tree.name))
+        return code
+
+    code = composed_by_hydra(arguments, run)
+    for runs, names in ran.items():
+        if code == 0 and len(names) > 1:
+            _show_together(runs, names)
+    return code
+
+
+def _show_together(runs: str, names: Sequence[str]) -> None:
+    from fusion.ledger.compare import show_comparison
+
+    try:
+        show_comparison(runs, names)
+    except ConfigError as error:
+        print(f"no table of these runs together: {error}")
 
 
 def _plan(arguments: list[str]) -> int:
@@ -216,6 +237,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "ablate": _found_at("fusion.ablation:ablate"),
     "calibrate": _found_at("fusion.ledger.calibrate:calibrate"),
     "push": _found_at("fusion.publish.push:push"),
+    "compare": _found_at("fusion.ledger.compare:compare"),
     "diff": _found_at("fusion.ledger.diff:diff"),
     "merge": _merge,
     "report": _found_at("fusion.results:rewrite_report"),

@@ -111,6 +111,8 @@ class Config:
     """Name of the run; its results stand in runs/<name>/."""
     recipe: str = "fusechat3"
     """A function of `fusion.pipeline`."""
+    compare: list[str] = field(default_factory=list)
+    """Experiments to run one after another with the same overrides, and to show in one table; empty: this one alone."""
     runs: str = "runs"
     """Folder of runs."""
     seed: int = 42

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -94,14 +95,25 @@ def plan_table(planned: Sequence[Planned]) -> Table:
 
 
 def log_to(path: Path) -> None:
-    """Send this process's log, and what native libraries write to file descriptor 2, to a file."""
+    """Send this process's log, and what native libraries write to file descriptor 2, to a file.
+
+    `sys.stderr` stays the terminal, also when a sweep's next run takes another file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    if _descriptor(sys.stderr) == 2:
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with open(path, "ab") as file:
         os.dup2(file.fileno(), 2)
-    sys.stderr = terminal
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+
+
+def _descriptor(stream: TextIO) -> int:
+    """What it writes to; 2 if it does not say, as in tests that capture it."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return 2

@@ -21,7 +21,10 @@ def in_experiment(name: str, arguments: list[str]) -> list[str]:
 
 
 def composed_by_hydra(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
-    """Compose the config and call `body`; Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main."""
+    """Compose the config and call `body`: once, or for each experiment of `compare`, or of a sweep.
+
+    Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main.
+    """
     config_dir = None
     if "--config-dir" in arguments:
         at = arguments.index("--config-dir")
@@ -34,7 +37,31 @@ def composed_by_hydra(arguments: list[str], body: Callable[[DictConfig], int]) -
         return _hydra_main(arguments, body)
     from fusion.config import composed
 
-    return body(composed([a for a in arguments if a not in ("--config-dir", config_dir)], config_dir))
+    words = [a for a in arguments if a not in ("--config-dir", config_dir)]
+    tree = composed(words, config_dir)
+    if not tree.compare:
+        return body(tree)
+    each = _each(tree, words)
+    for number, one in enumerate(each, 1):
+        print(f"{number} of {len(each)}  {tree.compare[number - 1]}")
+        code = body(composed(one, config_dir))
+        if code:
+            return code
+    return 0
+
+
+def _alone(tree: DictConfig, body: Callable[[DictConfig], int]) -> int:
+    if tree.compare:
+        raise ConfigError(f"{tree.name} is several experiments already (compare); sweep one of them")
+    return body(tree)
+
+
+def _each(tree: DictConfig, words: Sequence[str]) -> list[list[str]]:
+    """The overrides of each experiment that is compared."""
+    if any(word.startswith(("name=", "compare=")) for word in words):
+        raise ConfigError("each experiment that is compared keeps its own name; leave name= and compare= out")
+    rest = [word for word in words if not word.startswith("experiment=")]
+    return [[f"experiment={one}", *rest] for one in tree.compare]
 
 
 def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
@@ -55,7 +82,7 @@ def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
             chosen = [one for one in HydraConfig.get().overrides.task if one.partition("=")[0] in swept]
             with open_dict(tree):
                 tree.name = ",".join([tree.name, *chosen]).replace("/", "_")
-        codes.append(guarded(lambda: body(tree)))
+        codes.append(guarded(lambda: _alone(tree, body)))
 
     # Hydra's parser refuses overrides on both sides of a flag.
     sys.argv = ["fusion", *sorted(arguments, key=_is_override)]

@@ -8,6 +8,7 @@ from fusion.benchmark_recipe import BenchmarkRecipe
 from fusion.config import Config
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import ROLES
+from fusion.explicit.config import Form
 from fusion.explicit_recipe import ExplicitRecipe
 from fusion.family import FamilyRecipe
 from fusion.merge_recipe import MergeRecipe
@@ -206,24 +207,32 @@ def fusellm(config: Config) -> Recipe:
 def fusechat(config: Config) -> Recipe:
     """FuseChat (arXiv 2408.07990): pairwise explicit fusion of a pivot with each source, then merging.
 
-    Section 3.1: for each source, a model of the pivot's architecture learns from the two of them. Section 3.2: these
-    models become one in weight space.
+    Section 3.1: for each source, a model of the pivot's architecture learns from the two of them; where the pivot is a
+    source itself, from the text alone. Section 3.2: these models become one in weight space.
     """
     recipe = ExplicitRecipe(config)
-    texts, dumped, counts = explicit_sources(recipe)
-    pairs = {}
-    for source, count in counts.items():
-        targets = recipe.fused_targets(source, texts, dumped, {source: count})
-        pairs[source] = recipe.train_distil(f"pair-{source}", texts, targets)
-    if config.merge is not None:
-        recipe.merge("final", pairs)
+    held_out = recipe.ingest("evaluation", config.evaluation.prompts) if config.evaluation else None
+    texts, dumped, counts = explicit_sources(recipe, held_out)
+    fused = {source: recipe.fused_targets(source, texts, dumped, {source: one}) for source, one in counts.items()}
+    pairs = {source: recipe.train_distil(f"pair-{source}", texts, targets) for source, targets in fused.items()}
+    if recipe.target.name in config.sources and fused:
+        targets = next(iter(fused.values()))  # which of them says only what is too long for both models
+        pairs[recipe.target.name] = recipe.train_distil("pair-pivot", texts, targets, label_weight=1.0)
+    if config.merge is not None or held_out is not None:
+        merged = recipe.merge("final", pairs)
+        if held_out is not None:
+            measure(recipe, held_out, {"base": None, "final": merged})
     return recipe
 
 
-def explicit_sources(recipe: ExplicitRecipe) -> tuple[Step, dict[str, Step], dict[str, Step]]:
+def explicit_sources(
+    recipe: ExplicitRecipe, held_out: Step | None = None
+) -> tuple[Step, dict[str, Step], dict[str, Step]]:
     """Texts, every model's distributions over them, and every source's link counts with the target."""
     config, target = recipe.config, recipe.target.name
-    texts = recipe.texts(recipe.ingest("train", recipe.prompts))
+    prompts = recipe.ingest("train", recipe.prompts, apart_from=held_out)
+    is_answered = config.explicit.texts.form is Form.ANSWERS
+    texts = data_sets(recipe, prompts)[0] if is_answered else recipe.texts(prompts)
     sources = [name for name in config.sources if name != target]
     dumped = {name: recipe.distributions(name, name, texts) for name in (target, *sources)}
     return texts, dumped, {name: recipe.link_counts(name, texts) for name in sources}

@@ -65,8 +65,8 @@ def _selection_notes(recipe: Recipe, outcome: Outcome) -> list[str]:
     made = [outcome.artifact(step).manifest for step in recipe.steps.values() if step.kind == "pairs"]
     if not made:
         return []
-    is_same_source = recipe.selection.pairs_within_sources()
-    lost = [note for manifest in made for note in notes(manifest["accounts"]["dropped"], is_same_source)]  # type: ignore[index]
+    of_rules = recipe.selection.pairs_within_sources(), recipe.selection.windows_on_values()
+    lost = [note for manifest in made for note in notes(manifest["accounts"]["dropped"], *of_rules)]  # type: ignore[index]
     return lost + [line for manifest in made if (line := unused_line(manifest.get("totals", {})))]  # type: ignore[arg-type]
 
 

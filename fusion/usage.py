@@ -20,6 +20,7 @@ fusion: several strong, different language models into one compact model
   fusion calibrate RUN REWARD [--for OTHER]     a published window of margins as quantiles, for any reward
   fusion push RUN --to FOLDER|hf://datasets/OWNER/NAME
                                                 publish its data sets with a card: config, counts, licences, conflicts
+  fusion compare RUN RUN ...                    what several runs trained, on the same prompts, and what each took
   fusion diff RUN RUN                           what differs between two runs: settings, rows, scores
   fusion merge CONFIG.yml OUT_DIR               merge checkpoints of one architecture, as mergekit's YAML says
   fusion report RUN                             write runs/RUN/report.html again

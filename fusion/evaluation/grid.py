@@ -26,6 +26,13 @@ class Grid:
         turned = list(zip(self.header, *self.rows, strict=True))
         return Grid(self.title, turned[0], turned[1:])
 
+    def markdown(self) -> str:
+        """The grid as a Markdown table, without its title."""
+        lines = ["| " + " | ".join(_escaped(cell, "|") for cell in self.header) + " |"]
+        lines += ["|---" + "|---:" * (len(self.header) - 1) + "|"]
+        lines += ["| " + " | ".join(_escaped(cell, "|") for cell in row) + " |" for row in self.rows]
+        return "\n".join(lines)
+
 
 def grids(board: Leaderboard) -> list[Grid]:
     """Scores, what they rest on, and differences; the last only where models share benchmarks."""
@@ -126,13 +133,7 @@ def p_value(value: float) -> str:
 
 def markdown(board: Leaderboard) -> str:
     """All grids and notes as Markdown."""
-    parts = []
-    for grid in grids(board):
-        lines = [f"## {grid.title}", ""]
-        lines += ["| " + " | ".join(_escaped(cell, "|") for cell in grid.header) + " |"]
-        lines += ["|---" + "|---:" * (len(grid.header) - 1) + "|"]
-        lines += ["| " + " | ".join(_escaped(cell, "|") for cell in row) + " |" for row in grid.rows]
-        parts.append("\n".join(lines))
+    parts = [f"## {grid.title}\n\n{grid.markdown()}" for grid in grids(board)]
     return "\n\n".join([*parts, *notes(board)]) + "\n"
 
 

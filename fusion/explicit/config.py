@@ -21,6 +21,8 @@ class Form(Choice):
     """Each prompt's text is a document to continue (FuseLLM)."""
     DIALOGS = "dialogs"
     """Each prompt has an answer in the data set, which is what is learnt (FuseChat)."""
+    ANSWERS = "answers"
+    """The sources answer each prompt; what SFT would learn is learnt: the rows of sft/train. Ours, to compare with."""
 
 
 class FuseRule(Choice):
@@ -75,6 +77,8 @@ class TextsConfig:
                 f"explicit.texts: block_tokens must be at least 8 and held_out_frac in [0, 1), got "
                 f"{self.block_tokens}, {self.held_out_frac}"
             )
+        if self.form is Form.ANSWERS and self.held_out_frac:
+            raise ConfigError("explicit.texts: with form=answers nothing is held out; evaluation.prompts are apart")
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion.evaluation.compare import OVERALL
+from fusion.evaluation.grid import Grid
 from fusion.report.accounts import lost_rows, step_name
 from fusion.report.number_text import count, duration, p_value, score, signed, signed_span, span
 from fusion.report.results import domains_of, shown_models
@@ -40,6 +41,16 @@ def results_table(evaluation: pa.Table, comparison: pa.Table | None = None, targ
         table.add_row(label, *(_cell(cells[model, domain]) for model in models))
     if comparison is not None:
         table.caption = _gain_line(comparison)
+    return table
+
+
+def grid_table(grid: Grid) -> Table:
+    """A grid of text; the first column names the rows."""
+    table = Table(box=None, pad_edge=False, title=grid.title, title_justify="left", title_style="bold")
+    for i, name in enumerate(grid.header):
+        table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in grid.rows:
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

@@ -170,6 +170,10 @@ class Selection(ABC):
         """Whether it, or any of its rules, pairs answers of one source only."""
         return self.pair_policy is PairPolicy.SAME_SOURCE
 
+    def windows_on_values(self) -> bool:
+        """Whether it, or any of its rules, has a window on the reward's own scale."""
+        return self.window.scale is WindowScale.VALUE
+
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
         """The rule of each domain; one rule sees its domains together.
 

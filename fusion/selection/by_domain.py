@@ -57,6 +57,9 @@ class ByDomain(Selection):
     def pairs_within_sources(self) -> bool:
         return any(rule.pairs_within_sources() for rule in self.rules.values() if not isinstance(rule, BestOfAll))
 
+    def windows_on_values(self) -> bool:
+        return any(rule.windows_on_values() for rule in self.rules.values() if not isinstance(rule, BestOfAll))
+
     def for_sft_alone(self) -> Selection:
         return replace(self, rules={domain: rule.for_sft_alone() for domain, rule in self.rules.items()})
 

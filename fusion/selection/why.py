@@ -30,6 +30,8 @@ REMEDY: Mapping[Reason, str] = {
     ),
 }
 """What to type where pairs were lost to a choice that can be made otherwise."""
+IN_QUANTILES = "the answer to choose ranks no higher than the one to reject, or their margin lies outside the window"
+"""Instead, of a window that is given as quantiles already."""
 
 
 WORDS = {
@@ -41,14 +43,17 @@ WORDS = {
 """How reasons of unused answers read in a sentence."""
 
 
-def notes(lost: Mapping[str, int], is_same_source: bool) -> list[str]:
+def notes(lost: Mapping[str, int], is_same_source: bool, is_on_values: bool) -> list[str]:
     """A line for each such reason: `702 prompts make no pair: ...`.
 
     Args:
         lost: reason -> number of prompts, as the accounts of the pairs have them.
         is_same_source: whether any rule pairs answers of one source only.
+        is_on_values: whether any rule has a window on the reward's own scale.
     """
     said = dict(REMEDY)
+    if not is_on_values:
+        said[Reason.MARGIN_OUTSIDE_WINDOW] = IN_QUANTILES
     if not is_same_source:
         del said[Reason.NO_SAME_SOURCE_PAIR]
     return [f"{lost[reason]:,} prompts make no pair: {text}" for reason, text in said.items() if lost.get(reason)]

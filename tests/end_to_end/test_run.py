@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pico import SOURCES, fusion, is_unique, make_workspace, result, rows, write_prompts
+from tests.end_to_end.pico import SOURCES, environment, fusion, is_unique, make_workspace, result, rows, write_prompts
 
 pytestmark = pytest.mark.slow
 NUM_PROMPTS, NUM_SAMPLES = 24, 3
@@ -133,8 +133,6 @@ def test_more_prompts_reuse_old_answers_and_scores(first: object, workspace: Pat
 
 def test_show_explain_diff_and_report_read_the_run(first: object, workspace: Path) -> None:
     def call(*arguments: str) -> str:
-        from tests.end_to_end.pico import environment
-
         done = subprocess.run(
             [sys.executable, "-m", "fusion", *arguments],
             cwd=workspace, env=environment(), capture_output=True, text=True, check=True,
@@ -155,6 +153,48 @@ def test_show_explain_diff_and_report_read_the_run(first: object, workspace: Pat
     (workspace / "runs" / "pico" / "report.html").unlink()
     assert call("report", "pico").strip().endswith("report.html")
     assert (workspace / "runs" / "pico" / "report.html").exists()
+
+
+def test_experiments_that_are_compared_end_in_one_table(first: object, workspace: Path) -> None:
+    experiments = workspace / "conf" / "experiment"
+    (experiments / "steep.yaml").write_text(
+        "# @package _global_\ndefaults: [pico]\nname: steep\nobjective: {beta: 8}\n"
+    )
+    (experiments / "both.yaml").write_text(
+        "# @package _global_\ndefaults: [pico]\nname: both\ncompare: [pico, steep]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "fusion", "run", "--config-dir", str(workspace / "conf"), "experiment=both"],
+        cwd=workspace, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2  steep" in done.stdout
+    assert not (workspace / "runs" / "both").exists()
+    told = done.stdout.rpartition("Mean over domains")[2]
+    shown = {" ".join(line.split()[:2]): line for line in told.splitlines() if "[" in line or line.startswith("pico")}
+    # One SFT model led to both, and stands there once.
+    assert {"pico sft", "pico final", "steep final"} <= set(shown)
+    assert "steep sft" not in shown
+    for run in ("pico", "steep"):
+        overall = result(workspace, run)["evaluation"]["final"]["overall"]  # type: ignore[index]
+        assert f"{overall['score']:.2f} [{overall['low']:.2f}, {overall['high']:.2f}]" in shown[f"{run} final"]
+        gain = result(workspace, run)["gain"]
+        assert f"{abs(gain['difference']):.2f}" in shown[f"{run} final"]  # type: ignore[index]
+    again = subprocess.run(
+        [sys.executable, "-m", "fusion", "compare", "pico", "steep", "--markdown"],
+        cwd=workspace, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "| steep final |" in again.stdout
+    # Other prompts to evaluate on: scores cannot be paired.
+    write_prompts(workspace / "other.jsonl", 4, start=2000)
+    other = fusion(workspace, "name=other", f"evaluation.prompts.path={workspace}/other.jsonl")
+    assert other.returncode == 0, other.stdout + other.stderr
+    refused = subprocess.run(
+        [sys.executable, "-m", "fusion", "compare", "pico", "other"],
+        cwd=workspace, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "no common evaluation prompts" in refused.stderr
 
 
 def test_the_better_of_the_last_two_checkpoints_is_taken_and_said(first: object, workspace: Path) -> None:

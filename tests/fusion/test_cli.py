@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from fusion.cli import COMMANDS, main
 from fusion.config import composed, typed
 from tests.end_to_end.pico import make_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +191,27 @@ def test_a_sweep_may_be_asked_for_between_overrides(tmp_path: Path, monkeypatch:
         "replay,selection.pair_policy=cross_source", "replay,selection.pair_policy=same_source"
     ]  # fmt: skip
     assert call("run", "experiment=replay", "replay.path=answers.jsonl", "--cfg", "job", "seed=3") == 0
+
+
+def test_the_second_run_of_a_sweep_still_has_the_terminal(tmp_path: Path) -> None:
+    """Its own log takes descriptor 2 over; what is said to the user must not go into the first run's log."""
+    code = (
+        "import sys, pathlib\nfrom fusion.console import log_to\n"
+        "for name in 'ab':\n    log_to(pathlib.Path(name))\nprint('said', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "said\n"
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [(["name=mine"], "keeps its own name"), (["-m", "seed=1,2"], "sweep one of them")],
+)
+def test_experiments_that_are_compared_keep_their_names(words: list[str], refusal: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fusion", "plan", "experiment=compare_cpu", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert refusal in done.stderr

@@ -116,6 +116,21 @@ def test_pairs_have_a_model_each(run: Run) -> None:
     assert table(recipe, outcome, "targets/gemma3_270m").accounts.rows_out > 20
 
 
+def test_what_sft_learns_is_learnt_with_distributions_and_without_then_merged() -> None:
+    """The rows are those of the quickstart, so that both can be compared."""
+    store = "store.path=/nowhere/store"
+    quick = build(typed(composed(["experiment=quickstart", store])))
+    pairwise = build(typed(composed(["experiment=pairwise_sce_cpu", store])))
+    same = ("prompts/train", "sft/train", "responses/evaluation-base", "rewards/evaluation-base-answer")
+    assert [pairwise.steps[name].fingerprint for name in same] == [quick.steps[name].fingerprint for name in same]
+    merged = pairwise.steps["checkpoint/final"]
+    pivot, learnt = (pairwise.steps[f"checkpoint/pair-{name}"] for name in ("pivot", "gemma3_270m"))
+    assert merged.inputs == {"model:gemma3_270m": learnt, "model:smollm2_135m": pivot}
+    assert pivot.inputs == learnt.inputs
+    assert pivot.inputs["texts"] is pairwise.steps["sft/train"]
+    assert pairwise.steps["responses/evaluation-final"].inputs["model"] is merged
+
+
 class Dying(InProcess):
     """Notes which texts a model is asked to read, and goes away when more than `most` were."""
 

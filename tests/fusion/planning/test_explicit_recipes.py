@@ -55,6 +55,8 @@ def test_fusechat_makes_a_model_a_pair() -> None:
         inputs = set(made.steps[f"targets/{source}"].inputs)
         assert inputs == {"texts", "distributions:openchat35_7b", f"distributions:{source}", f"counts:{source}"}
         assert f"checkpoint/pair-{source}" in made.steps
+    merged = {f"model:{source}": made.steps[f"checkpoint/pair-{source}"] for source in made.config.sources}
+    assert made.steps["checkpoint/final"].inputs == merged
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -13,7 +13,7 @@ from fusion.selection.by_domain import ByDomain
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.selection.pairs import Selected, select
 from fusion.selection.unused import unused
-from fusion.selection.why import unused_line
+from fusion.selection.why import notes, unused_line
 
 WIDE = Window(low=0.0, high=10.0)
 PAIRS_FIRST = Split(sft_frac=0.0, without_pair=WithoutPair.SFT)
@@ -281,3 +281,9 @@ def test_without_a_reward_the_shorter_answer_is_taken_and_no_pair_is_made() -> N
     selected = select(rows.with_columns(length=pl.Series([9, 4])), prompts("p"), BestOfAll(rank_by=""))
     assert selected.sft["source"].to_list() == ["b"]
     assert not selected.pairs.height
+
+
+def test_what_to_type_suits_the_window() -> None:
+    lost = {"margin_outside_window": 27}
+    assert "window.scale=quantile" in notes(lost, is_same_source=True, is_on_values=True)[0]
+    assert "ArmoRM" not in notes(lost, is_same_source=True, is_on_values=False)[0]
