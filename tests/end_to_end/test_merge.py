@@ -75,6 +75,40 @@ def written(models: Path, out: Path, method: str, parameters: str) -> Path:
     return config
 
 
+@pytest.mark.slow
+def test_what_comes_out_is_served_by_vllm(tmp_path: Path) -> None:
+    """In fp32 both engines find its greedy answer as likely, and no other of the models does."""
+    from fusion.generators.base import Completion, Request, Sampling
+    from fusion.generators.transformers import Transformers
+    from fusion.generators.vllm import Vllm
+    from fusion.step import Placement
+
+    for seed, name in enumerate(("base", "a", "b")):
+        make_pico_llama(tmp_path / name, hidden=64, seed=seed)
+    merged(tmp_path, tmp_path / "out", parameters="{select_topk: 1.0}")
+    sampling = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=12)
+    request = Request("r", tuple(range(70, 90)), sampling, (0,), (7,), (), (2,))
+
+    def answer(generator: Transformers | Vllm, model: str) -> tuple[str, float]:
+        with generator.open(tmp_path / model, Placement(cpus=1, kv_cache_gib=0.1)) as engine:
+            engine.submit(request)
+            done: list[Completion] = []
+            while engine.num_unfinished:
+                done += engine.step()
+        (sample,) = done[0].samples
+        assert sample.logprob_sum is not None
+        return sample.text, sample.logprob_sum
+
+    plain, merged_says = (
+        Transformers(dtype="float32", batch_size=1),
+        answer(Vllm(dtype="float32", logprobs=True), "out"),
+    )
+    text, logprob_sum = answer(plain, "out")
+    assert merged_says == (text, pytest.approx(logprob_sum, abs=1e-4))
+    for name in ("base", "a", "b"):
+        assert answer(plain, name)[1] != pytest.approx(logprob_sum, abs=1e-2)
+
+
 def digest(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
