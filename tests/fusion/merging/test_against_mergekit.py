@@ -131,8 +131,9 @@ def test_results_are_equal_up_to_rounding(made: Made, case: str) -> None:
     print(f"{case}: {counts}")
     shutil.rmtree(out)
     assert counts["beyond"] == 0
-    # Sums of bf16 numbers have few bits, so they lie on rounding limits often: 3 in 1,000 were seen.
-    assert counts["rounded"] < 1e-2 * counts["weights"]
+    # Models a few units in the last place apart: of weights 5, 3 and 4 twelfths every twelfth sum lies exactly between
+    # two bf16 numbers, and fp32's last place decides. 13 in 1,000 were seen.
+    assert counts["rounded"] < 3e-2 * counts["weights"]
 
 
 def _compared(case: str, made: Made, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, int]:
