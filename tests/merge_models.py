@@ -36,8 +36,14 @@ def needed_mergekit() -> Path:
     return found
 
 
-def make_variants(folder: Path, base: Path, scales: Mapping[str, float] = SCALES) -> dict[str, Path]:
-    """`base` and noisy variants of it under `folder`, seeded by name."""
+def make_variants(
+    folder: Path, base: Path, scales: Mapping[str, float] = SCALES, is_rounded: bool = True
+) -> dict[str, Path]:
+    """`base` and noisy variants of it under `folder`, seeded by name.
+
+    Args:
+        is_rounded: to the base's dtype; otherwise fp32, in which no two elements have moved as far.
+    """
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -49,7 +55,7 @@ def make_variants(folder: Path, base: Path, scales: Mapping[str, float] = SCALES
         draws = torch.Generator().manual_seed(sum(name.encode()))
         moved = {
             key: (value.float() + scale * value.float().std() * torch.randn(value.shape, generator=draws)).to(
-                value.dtype
+                value.dtype if is_rounded else torch.float32
             )
             for key, value in weights.items()
         }
