@@ -94,14 +94,17 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def end(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """SIGTERM, as a person would; then whatever of this head's own folder is left."""
+    """SIGTERM, as a person would; then whatever of this head's own folder is left.
+
+    Ray's command waits for half a minute for processes that have ended; nobody else has to.
+    """
     process.terminate()
     try:
-        process.wait(30)
+        process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 5
     while (left := processes_of(folder)) and time.monotonic() < deadline:
         time.sleep(0.3)
     for pid in left:

@@ -21,6 +21,8 @@ class Point:
     """How far the stage is, as a share in [0, 1): 0 is when its worker is there and nothing is committed."""
     joins: bool = False
     """The run joins a Ray that is there and outlives it, instead of starting its own."""
+    is_further: bool = False
+    """Another moment of a fault that an earlier point does already; CI leaves it to `make chaos`."""
 
     @property
     def name(self) -> str:
@@ -69,5 +71,5 @@ def points(seed: int = SEED) -> list[Point]:
         for number in range(times):
             moment = LATEST * (number + rng.random()) / times
             joins = "node" in fault or (number % 2 == 1 and fault != "kill head")
-            made.append(Point(fault, stage, round(moment, 2), joins))
+            made.append(Point(fault, stage, round(moment, 2), joins, is_further=number > 0))
     return made

@@ -13,7 +13,13 @@ from tests.end_to_end.chaos.plan import Point, points
 pytestmark = pytest.mark.chaos
 
 
-@pytest.mark.parametrize("point", points(), ids=lambda point: point.name)
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(p, marks=pytest.mark.soak, id=p.name) if p.is_further else pytest.param(p, id=p.name)
+        for p in points()
+    ],
+)
 def test_after_harm_the_same_command_makes_the_same(
     point: Point, calm: Calm, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
