@@ -133,6 +133,6 @@ def _columns(path: str, names: Sequence[str], columns: Sequence[str], schema: pa
         with fs.open(inner, "rb") as file:
             try:
                 tables.append(pq.read_table(file, columns=list(columns), use_threads=False, pre_buffer=False))
-            except pa.ArrowException:  # a torn part, which the run will do again
+            except (pa.ArrowException, OSError):  # a torn or damaged part, which the run will do again
                 continue
     return pa.concat_tables(tables) if tables else pa.schema([schema.field(name) for name in columns]).empty_table()

@@ -189,3 +189,16 @@ def test_the_first_prompts_asked_are_from_all_over_the_table() -> None:
     assert [sum(place // 250 == quarter for place in asked[:EARLY]) for quarter in range(4)] == [EARLY // 4] * 4
     assert asked[EARLY:] == sorted(asked[EARLY:])
     assert spread(samples[:5]) == samples[:5]
+
+
+@pytest.mark.parametrize("place", range(0, 100, 10))
+def test_what_is_damaged_anywhere_ends_no_forecast(tmp_path: Path, place: int) -> None:
+    """One bit of the prompts is wrong: the run makes them again, and until then nothing is known of them."""
+    step, prompts = answers_step(), prompts_of(60, 0)
+    write_prompts(tmp_path, step, prompts)
+    write_answers(tmp_path, step, prompts)
+    for part in (tmp_path / step.inputs["prompts"].folder / "parts").iterdir():
+        data = bytearray(part.read_bytes())
+        data[len(data) * place // 100] ^= 1
+        part.write_bytes(data)
+    measured(str(tmp_path), step, [], 50)
