@@ -2,6 +2,8 @@
 
 Both are timed from an open Ray to the sealed artifact, so each holds the start of its own workers; alone, the scorer
 finds all responses there. Generation and scoring have one thread each, so that on two cores neither needs the other's.
+Together the scorer waits for an engine to start and its first answers, which come in a wave as wide as the batch: 13 to
+20 s however many follow. With 320 answers that alone made the ratio 1.25, with 960 1.15; there are 1,920.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from fusion.runtime import Lazy
 from fusion.step import Step
 from tests.benchmarks.turns import Round, show, take_turns
 
-ROUNDS = 2
+ROUNDS = 1
 OVERRIDES = (
-    "experiment=quickstart", "recipe=replay", "source=[smollm2_135m]", "prompts.per_task=20",
-    "sources.smollm2_135m.sampling.num_samples=4", "sources.smollm2_135m.sampling.max_new_tokens=48",
+    "experiment=quickstart", "recipe=replay", "source=[smollm2_135m]", "prompts.per_task=60",
+    "sources.smollm2_135m.sampling.num_samples=8", "sources.smollm2_135m.sampling.max_new_tokens=48",
     "cluster.pools.rewards.cpus=1",
 )  # fmt: skip
 
