@@ -13,9 +13,6 @@ from fusion.cli import COMMANDS, main
 from fusion.config import composed, typed
 from tests.end_to_end.pico import make_workspace
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_workspace(tmp_path_factory.mktemp("pico"))
@@ -188,8 +185,9 @@ def test_a_sweep_may_be_asked_for_between_overrides(tmp_path: Path, monkeypatch:
     policies = "selection.pair_policy=same_source,cross_source"
     assert call("run", "experiment=replay", "replay.path=answers.jsonl", "-m", policies) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == [
-        "replay,selection.pair_policy=cross_source", "replay,selection.pair_policy=same_source"
+        "multirun.yaml", "replay,selection.pair_policy=cross_source", "replay,selection.pair_policy=same_source"
     ]  # fmt: skip
+    assert not Path("multirun.yaml").exists()
     assert call("run", "experiment=replay", "replay.path=answers.jsonl", "--cfg", "job", "seed=3") == 0
 
 
@@ -208,10 +206,10 @@ def test_the_second_run_of_a_sweep_still_has_the_terminal(tmp_path: Path) -> Non
     ("words", "refusal"),
     [(["name=mine"], "keeps its own name"), (["-m", "seed=1,2"], "sweep one of them")],
 )
-def test_experiments_that_are_compared_keep_their_names(words: list[str], refusal: str) -> None:
+def test_experiments_that_are_compared_keep_their_names(tmp_path: Path, words: list[str], refusal: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fusion", "plan", "experiment=compare_cpu", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert refusal in done.stderr
