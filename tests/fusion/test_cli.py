@@ -13,6 +13,7 @@ from fusion.cli import COMMANDS, main
 from fusion.config import composed, typed
 from tests.end_to_end.pico import make_workspace
 
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_workspace(tmp_path_factory.mktemp("pico"))
