@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fusion import location
-from fusion.artifact import Artifact
 from fusion.costs.account import Account, Used, read_accounts
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import ROLES, ModelScores
-from fusion.evaluation.scores import domain_scores
 from fusion.ledger.tables import RunTables
+from fusion.stages.evaluate import scored
 
 PROMPTS = "prompts/evaluation"
 
@@ -51,7 +50,7 @@ def contenders(runs: Sequence[RunTables]) -> list[Contender]:
             model = "base" if role == "base" else made.get(f"checkpoint/{role}", "")
             if model and model not in found and _verdicts(run, role) is not None:
                 name = role if role == "base" else f"{run.run.path.name} {role}"
-                steps = frozenset() if role == "base" else frozenset(_ancestors(run, model))
+                steps = frozenset[str]() if role == "base" else _ancestors(run, model)
                 found[model] = Contender(name, _scores(run, role), steps)
     return list(found.values())
 
@@ -102,16 +101,17 @@ def _verdicts(run: RunTables, role: str) -> str | None:
 def _scores(run: RunTables, role: str) -> ModelScores:
     verdicts = _verdicts(run, role)
     assert verdicts is not None
-    tables: list[Artifact] = [run.tables[name] for name in (PROMPTS, f"responses/evaluation-{role}", verdicts)]
-    prompts, responses, rewards = tables
-    dropped = [*responses.drops().column("key").to_pylist(), *rewards.drops().column("key").to_pylist()]
-    return domain_scores(prompts.read(["domain"]), rewards.read(["outcome"]), dropped)
+    return scored(*(run.tables[name] for name in (PROMPTS, f"responses/evaluation-{role}", verdicts)))
 
 
-def _ancestors(run: RunTables, fingerprint: str) -> Iterator[str]:
-    """A step and all that it was made from, as the store's recipes say; a step is met once a path."""
+def _ancestors(run: RunTables, fingerprint: str) -> frozenset[str]:
+    """A step and all that it was made from, as the store's recipes say."""
     where = {known: run.artifacts[name].path for name, known in fingerprints(run).items()}
-    yield fingerprint
-    recipe = json.loads(location.get(location.join(where[fingerprint], "recipe.json")))["recipe"]
-    for parent in recipe["inputs"].values():
-        yield from _ancestors(run, parent)
+    met: set[str] = set()
+    waiting = [fingerprint]
+    while waiting:
+        one = waiting.pop()
+        if one not in met:
+            met.add(one)
+            waiting += json.loads(location.get(location.join(where[one], "recipe.json")))["recipe"]["inputs"].values()
+    return frozenset(met)

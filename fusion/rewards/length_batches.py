@@ -17,14 +17,7 @@ def length_batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[i
 
     Example: list(length_batches([2, 9, 3], 12)) == [[1], [2, 0]]
     """
-    batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > token_budget:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
+    return _longest_first(lengths, lambda batch, _: lengths[batch[0]] * (len(batch) + 1) > token_budget)
 
 
 def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -32,9 +25,14 @@ def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
 
     Example: list(alike([8, 40, 6, 38])) == [[1, 3], [0, 2]]
     """
+    return _longest_first(lengths, lambda batch, position: lengths[position] < 0.75 * lengths[batch[0]])
+
+
+def _longest_first(lengths: Sequence[int], is_full: Callable[[list[int], int], bool]) -> Iterator[list[int]]:
+    """Batches of positions; one that is full for the next position goes without it."""
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and lengths[position] < 0.75 * lengths[batch[0]]:
+        if batch and is_full(batch, position):
             yield batch
             batch = []
         batch.append(position)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from fusion.artifact import Receipt
+from fusion.artifact import Artifact, Receipt
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import ModelScores, evaluation_rows
 from fusion.evaluation.scores import domain_scores
@@ -53,9 +53,13 @@ def model_scores(work: Work) -> Mapping[str, ModelScores]:
 
 def scores_of(work: Work, model: str) -> ModelScores:
     """Scores by domain from the inputs `responses:<model>` and `rewards:<model>`."""
-    responses, rewards = work.table_in(f"responses:{model}"), work.table_in(f"rewards:{model}")
+    return scored(*(work.table_in(name) for name in ("prompts", f"responses:{model}", f"rewards:{model}")))
+
+
+def scored(prompts: Artifact, responses: Artifact, rewards: Artifact) -> ModelScores:
+    """Scores by domain of one model's answers; those that were dropped count as not passed."""
     dropped = [*responses.drops().column("key").to_pylist(), *rewards.drops().column("key").to_pylist()]
-    return domain_scores(work.table_in("prompts").read(["domain"]), rewards.read(["outcome"]), dropped)
+    return domain_scores(prompts.read(["domain"]), rewards.read(["outcome"]), dropped)
 
 
 def commit(work: Work, rows: Sequence[Mapping[str, object]]) -> None:
