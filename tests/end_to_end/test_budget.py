@@ -117,7 +117,8 @@ def test_the_same_budget_is_refused_and_a_larger_one_resumes(
     assert is_unique(answers, "prompt_id", "source", "sample_index")
     for source in begun:
         truth = sum(int(str(row["num_tokens"])) for row in answers if row["source"] == source)
-        assert _low(told[f"responses/{source}"]) <= truth <= _high(told[f"responses/{source}"])
+        low, high = _low(told[f"responses/{source}"]), _high(told[f"responses/{source}"])
+        assert low - (high - low) / 2 <= truth <= high + (high - low) / 2  # 4 sigma: 95% is missed 1 time of 20
     _check_spending(result(workspace)["spending"])  # type: ignore[arg-type]
     assert "Forecast and actual" in (workspace / "runs" / "pico" / "report.html").read_text()
 
