@@ -14,7 +14,7 @@ TESTED := $(VENV)/.tested
 .PHONY: help setup sandbox quickstart test chaos fast check format lint types bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
-	@echo "make test         the whole test suite      make fast    without the slow ones"
+	@echo "make test         the test suite, all but chaos      make fast    without the slow ones"
 	@echo "make chaos        kill -9 whole runs and compare what they leave"
 	@echo "make check        format, lint, types, tests, as CI does"
 	@echo "make bench        the benchmarks; each prints its ratio"
@@ -56,7 +56,7 @@ chaos: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -m "$(POINTS)"
 
 fast: setup $(TESTED)
-	@$(BIN)/python -m pytest tests -m "not slow"
+	@$(BIN)/python -m pytest tests -m "not slow and not chaos"
 
 format: setup
 	@$(BIN)/ruff format --check $(SOURCES)

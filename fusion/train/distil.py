@@ -64,13 +64,13 @@ class DistilPhase(SftPhase):
         denominator = float(str(inputs.pop("denominator")))
         targets = {name: inputs.pop(name) for name in ("target_ids_MW", "target_probs_MW")}
         batch = TokenBatch(**inputs)  # type: ignore[arg-type]
-        self.count("tokens", batch.attention_mask_NT.sum() if batch.num_rows else 0, 0)
+        self.count("tokens", batch.num_tokens, 0)
         if not batch.num_rows:
             targets = {name: tensor.new_zeros((1, 1)) for name, tensor in targets.items()}  # type: ignore[attr-defined]
         text_M, target_M = model(
-            input_ids=batch.input_ids_NT,
-            attention_mask=batch.attention_mask_NT,
-            position_ids=batch.position_ids_NT,
+            input_ids=batch.input_ids_ST,
+            attention_mask=batch.attention_mask_ST,
+            position_ids=batch.position_ids_ST,
             response_mask_NK=batch.response_mask_NK,
             **targets,
         )

@@ -17,7 +17,7 @@ from fusion.objectives.base import Objective, RoleLogProbs
 from fusion.train.batches import BatchPlan
 from fusion.train.config import DistilConfig, Execution, TrainingConfig
 from fusion.train.rows import TokenRow
-from fusion.train.tensors import TokenBatch, collate, response_token_logprobs
+from fusion.train.tensors import TokenBatch, collate, response_token_logprobs, shares_prompts
 from fusion.train.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
     def follow(self, rows: list[TokenRow], plan: BatchPlan, workspace: Workspace, execution: Execution) -> None:
         """Train on `rows` as `plan` says. Called once, before `train`."""
         self.rows, self.plan, self.workspace, self.execution = rows, plan, workspace, execution
+        self._num_roles = len(rows[0].responses)
+        self._shares = self._num_roles > 1 and shares_prompts(self.model, max(row.num_tokens for row in rows))
         self._totals: dict[str, Tensor | float] = {}
         self._counts: Counter[str] = Counter()
         self._saved_step = 0
@@ -57,7 +59,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
     def _collated(self, batch: list[tuple[int, list[int]]]) -> dict[str, object]:
         ((step, numbers),) = batch
         rows = [self.rows[number] for number in numbers if number >= 0]
-        tensors = collate(rows, len(self.rows[0].responses), self.processing_class.pad_token_id)
+        tensors = collate(rows, self._num_roles, self.processing_class.pad_token_id, self._shares)
         whole = [self.rows[number] for number in self.plan.steps[step] if number >= 0]
         return {**vars(tensors), "denominator": float(self.denominator(whole))}
 
@@ -83,7 +85,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         denominator = float(str(inputs.pop("denominator")))
         batch = TokenBatch(**inputs)  # type: ignore[arg-type]
         logprobs_NK = response_token_logprobs(model, batch)
-        self.count("tokens", batch.attention_mask_NT.sum() if batch.num_rows else 0, 0)
+        self.count("tokens", batch.num_tokens, 0)
         if not batch.num_rows:
             return logprobs_NK.sum() * 0.0
         total = self.total_loss(logprobs_NK, batch)
@@ -199,7 +201,7 @@ class PreferencePhase(PlannedTrainer):
         policy = RoleLogProbs(logprobs_NK.sum(1).view(shape), num_tokens_RB)
         reference = None
         if batch.references_RB is not None:
-            reference = RoleLogProbs(batch.references_RB, num_tokens_RB, batch.sources_SRB)
+            reference = RoleLogProbs(batch.references_RB, num_tokens_RB, batch.sources_ZRB)
         loss = self.objective.training_loss(policy, reference, self.state.global_step / self.state.max_steps)
         for name, (total, count) in loss.metrics.items():
             self.count(name, total, count)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actors.answers import Answers
     from actors.replica import Replica
 
-NUM_PROMPTS, NUM_TOKENS, ROUNDS, PART_ROWS = 96, 32, 4, 16
+NUM_PROMPTS, NUM_TOKENS, ROUNDS, PART_ROWS = 192, 32, 8, 16
 SAMPLING = Sampling(temperature=0.8, top_p=1.0, top_k=40, max_new_tokens=NUM_TOKENS, num_samples=1)
 PLACEMENT = Placement(cpus=1, kv_cache_gib=0.5, max_sequences=96, part_rows=PART_ROWS, in_flight=48)
 

@@ -27,7 +27,7 @@ from fusion.runtime import Lazy
 from fusion.step import Step
 from tests.benchmarks.turns import Round, show, take_turns
 
-ROUNDS = 1
+ROUNDS = 3
 OVERRIDES = (
     "experiment=quickstart", "recipe=replay", "source=[smollm2_135m]", "prompts.per_task=60",
     "sources.smollm2_135m.sampling.num_samples=8", "sources.smollm2_135m.sampling.max_new_tokens=48",

@@ -80,9 +80,9 @@ def sparse(model: nn.Module, rows: list[TokenRow], targets: SparseTargets) -> tu
     batch = collate(rows, 1, pad_id=2)  # the pad token is the end of turn: a mask by id would take the ends away
     ids, probs = targets.tensors([row.key for row in rows])
     text, target = model(
-        input_ids=batch.input_ids_NT,
-        attention_mask=batch.attention_mask_NT,
-        position_ids=batch.position_ids_NT,
+        input_ids=batch.input_ids_ST,
+        attention_mask=batch.attention_mask_ST,
+        position_ids=batch.position_ids_ST,
         response_mask_NK=batch.response_mask_NK,
         target_ids_MW=ids,
         target_probs_MW=probs,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fusion.train.rows import TokenRow
-from fusion.train.tensors import TokenBatch, collate, response_token_logprobs
+from fusion.train.tensors import TokenBatch, _attention_mask, collate, response_token_logprobs, shares_prompts
 from tests.tiny import make_pico_llama
 
 
@@ -60,19 +60,76 @@ def test_gradients_do_not_depend_on_padding(model: nn.Module) -> None:
     model.zero_grad()
 
 
-def test_the_fused_head_of_a_gpu_says_the_same(model: nn.Module) -> None:
-    batch = collate(pairs(5), 2, pad_id=0)
-    K = batch.response_mask_NK.size(1)
-    labels = batch.input_ids_NT.new_full(batch.input_ids_NT.shape, -100)
-    labels[:, -K:] = batch.input_ids_NT[:, -K:].masked_fill(~batch.response_mask_NK, -100)
+@pytest.mark.parametrize("num_roles", [2, 3])
+def test_a_prompt_that_is_shared_changes_no_number_and_no_gradient(model: nn.Module, num_roles: int) -> None:
+    rows = [TokenRow(row.key, row.prompt_ids, (*row.responses, (7, 2))[:num_roles]) for row in pairs(4)]
+    rows.append(TokenRow("short", (9,), ((5, 2), (8, 8, 8, 2), (2,))[:num_roles]))
+    found = []
+    for shares in (False, True):
+        batch = collate(rows, num_roles, pad_id=0, shares=shares)
+        assert batch.num_tokens == sum(row.num_tokens for row in rows)
+        logprobs = response_token_logprobs(model, batch)
+        (logprobs * torch.linspace(-1, 1, logprobs.numel()).view_as(logprobs)).sum().backward()
+        found.append((batch, logprobs.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+        model.zero_grad()
+    (plain, expected, gradients), (shared, logprobs, others) = found
+    assert shared.input_ids_ST.size(0) * num_roles == plain.input_ids_ST.size(0)
+    assert torch.allclose(logprobs, expected, atol=1e-5)
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(gradients, others, strict=True))
+
+
+def test_responses_to_one_prompt_do_not_see_each_other(model: nn.Module) -> None:
+    first, second = ((5, 6, 2), (8, 2)), ((5, 6, 2), (99, 98, 97, 2))
+    one, other = (
+        response_token_logprobs(model, collate([TokenRow("a", (1, 3), pair)], 2, 0, shares=True))[0, -3:]
+        for pair in (first, second)
+    )
+    swapped = response_token_logprobs(model, collate([TokenRow("a", (1, 3), second[::-1])], 2, 0, shares=True))[1, -3:]
+    assert torch.allclose(one, other, atol=1e-6)
+    assert torch.allclose(one, swapped, atol=1e-6)
+
+
+def test_prompts_are_shared_only_where_that_is_exact(model: nn.Module) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    assert shares_prompts(model, 10**6)
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "head_dim": 8,
+             "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    sliding = AutoConfig.for_model("gemma3_text", sliding_window=32, **sizes)
+    assert shares_prompts(AutoModelForCausalLM.from_config(sliding), 31)
+    assert not shares_prompts(AutoModelForCausalLM.from_config(sliding), 32)
+    assert not shares_prompts(AutoModelForCausalLM.from_config(sliding, attn_implementation="eager"), 31)
+
+
+def test_a_window_that_is_not_reached_shares_too() -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "gemma3_text", sliding_window=64, vocab_size=262, hidden_size=16, intermediate_size=16, num_hidden_layers=6,
+        head_dim=8, num_attention_heads=2, num_key_value_heads=1,
+    )  # fmt: skip
+    windowed = AutoModelForCausalLM.from_config(config).eval()
+    plain, shared = (response_token_logprobs(windowed, collate(pairs(4), 2, 0, shares=one)) for one in (False, True))
+    assert torch.allclose(plain, shared, atol=1e-5)
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_the_fused_head_of_a_gpu_says_the_same(model: nn.Module, shares: bool) -> None:
+    batch = collate(pairs(5), 2, pad_id=0, shares=shares)
+    plain = response_token_logprobs(model, batch)
+    labels = batch.input_ids_ST.new_full(batch.input_ids_ST.shape, -100)
+    rows = torch.arange(len(plain))[:, None].expand_as(plain) % len(labels)
+    mask = batch.response_mask_NK
+    labels[rows[mask], batch.columns_NK[mask]] = batch.input_ids_ST[rows[mask], batch.columns_NK[mask]]
     fused = model(
-        input_ids=batch.input_ids_NT,
-        attention_mask=batch.attention_mask_NT,
-        position_ids=batch.position_ids_NT,
+        input_ids=batch.input_ids_ST,
+        attention_mask=_attention_mask(batch),
+        position_ids=batch.position_ids_ST,
         labels=labels,
         fused_lm_head=True,
-    ).log_probs[:, -K:]
-    assert torch.allclose(fused, response_token_logprobs(model, batch), atol=1e-5)
+    ).log_probs
+    assert torch.allclose(fused[rows[mask], batch.columns_NK[mask] - 1], plain[mask], atol=1e-5)
 
 
 def test_no_rows_are_a_filler_that_says_so() -> None:
