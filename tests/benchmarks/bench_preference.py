@@ -16,7 +16,7 @@ import logging
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests are no installed package
@@ -108,7 +108,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class TimedJob(TrainJob):
-    clock: Clock
+    clock: Clock = field(default_factory=Clock)
 
     def _trainer(self, model: str, workspace: Workspace, world_size: int) -> tuple[PlannedTrainer, BatchPlan]:
         trainer, plan = super()._trainer(model, workspace, world_size)
