@@ -1,6 +1,7 @@
 """The README's commands typed as they stand, where a quickstart has been run: CI does it after `make quickstart`.
 
-What the quickstart gained is looked at first. Every command is here or in `ELSEWHERE`, which says what runs it instead: those take a cluster, data, or many minutes.
+What the quickstart gained is looked at first. Every command is here or in `ELSEWHERE`, which says what runs it instead:
+those take a cluster, data, or many minutes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def commands() -> list[str]:
 
 
 LEAST_GAIN = 0.1
-"""The README says 0.17; another machine rounds otherwise and samples other answers, which moves it by some hundredths."""
+"""The README says 0.17; another machine rounds otherwise and samples other answers, which moves it by hundredths."""
 
 
 def main() -> None:

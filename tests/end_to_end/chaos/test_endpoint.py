@@ -1,16 +1,20 @@
-"""The HTTP endpoint behind the sources goes away in the middle of a run and comes back at another address."""
+"""Sources behind an HTTP endpoint, which counts what it is asked: it goes away and comes back at another address, the
+actor that asks it is killed, the driver is."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.end_to_end.chaos.calm import Calm
-from tests.end_to_end.chaos.ride import Ride
+from tests.end_to_end.chaos.ride import Ride, find, kill
 from tests.end_to_end.chaos.verdict import committed, touched
+from tests.end_to_end.conftest import NUM_PROMPTS
 from tests.end_to_end.pico import rows
 from tests.endpoint_server import Body, Fault, Server, completion, serving
 
@@ -56,6 +60,35 @@ def test_an_endpoint_that_goes_away_costs_what_was_not_committed(
     assert len(asked) == wanted - len(kept)
     for table in TABLES:
         assert rows(calm.workspace, table, "endpoint") == rows(calm.workspace, table, "endpoint_calm"), table
+
+
+@pytest.mark.parametrize("victim", ["driver", "SourceActor"])
+def test_after_a_kill_nothing_committed_is_asked_for_again(
+    victim: str, calm: Calm, record_property: Callable[[str, object], None]
+) -> None:
+    name = f"asked-kill_{victim.lower()}"
+    store: Path = calm.workspace / f"{name}_store"
+    started = time.monotonic()
+    with serving(answer) as server:
+        server.always = lambda body: Fault(wait_s=0.1)
+        with ask(calm, name, server) as ride:
+            ride.wait_for(lambda: len(server.asked) > LASTS and _responses(store), "answers")
+            kept, before = {row["seed"] for row in _responses(store)}, committed(store)
+            heard = len(server.asked)
+            found = psutil.Process(ride.process.pid) if victim == "driver" else find(ride.process.pid, victim)
+            assert found is not None
+            kill(found)
+            assert ride.ended() == (-signal.SIGKILL if victim == "driver" else 0), ride.tail()
+        with ask(calm, name, server) as ride:
+            assert ride.ended() == 0, ride.tail()
+        later = [body["seed"] for body in server.asked[heard:]]
+    record_property(name, f"{time.monotonic() - started:5.1f} s in all")
+    assert not touched(before, store)
+    assert kept
+    assert later
+    assert not kept & set(later), "a committed answer was asked for again"
+    answers = _responses(store)
+    assert len({row["seed"] for row in answers}) == len(answers) == 2 * NUM_PROMPTS * 3
 
 
 def _responses(store: Path) -> list[dict[str, object]]:
