@@ -36,7 +36,9 @@ class Average(Choice):
     ITEMS = "items"
     """All items alike (micro average)."""
     GROUPS = "groups"
-    """Mean over groups of the mean over their items (LiveBench)."""
+    """Mean over groups of the mean over their items."""
+    NESTED = "nested"
+    """As `groups`, level by level: of `math/olympiad`, over items, then tasks, then categories (LiveBench)."""
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,12 +29,12 @@ Z_POWER = 0.8416212335729143
 
 def estimate(benchmark: Benchmark, scores: ItemScores) -> Interval:
     """The score over all items of `scores`. Several samples of an item are one observation, never several."""
-    groups = by_group(benchmark, scores)
+    groups = by_group(benchmark, scores.scores, scores.groups)
     if benchmark.metric is Metric.PARTS:
         return _weighted_mean(benchmark, *_with_weights(scores, sorted(scores.scores)))
     if benchmark.metric is Metric.PASSED and len(groups) == 1:
-        return share(groups[0])
-    return mean_over_domains(groups, low=benchmark.low, high=benchmark.high)
+        return share(*groups.values())
+    return _mean_over_groups(benchmark, groups, benchmark.low, benchmark.high)
 
 
 def compare(benchmark: Benchmark, ours: ItemScores, theirs: ItemScores) -> tuple[Interval, Scores]:
@@ -53,9 +54,8 @@ def compare(benchmark: Benchmark, ours: ItemScores, theirs: ItemScores) -> tuple
     if benchmark.metric is Metric.PASSED and benchmark.average is Average.ITEMS:
         mine, other = (np.array([one.scores[item] for item in shared]) for one in (ours, theirs))
         return difference(mine, other), gap_N
-    names = [ours.groups[item] if benchmark.average is Average.GROUPS else "" for item in shared]
-    groups = [gap_N[[name == group for name in names]] for group in sorted(set(names))]
-    return mean_over_domains(groups, low=-span, high=span), gap_N
+    groups = by_group(benchmark, dict(zip(shared, gap_N, strict=True)), ours.groups)
+    return _mean_over_groups(benchmark, groups, -span, span), gap_N
 
 
 def detectable(benchmark: Benchmark, scores: ItemScores, gap_N: Scores | None = None) -> float:
@@ -77,13 +77,37 @@ def detectable(benchmark: Benchmark, scores: ItemScores, gap_N: Scores | None = 
     return (Z95 + Z_POWER) * math.sqrt(variance / count)
 
 
-def by_group(benchmark: Benchmark, scores: ItemScores) -> list[Scores]:
-    """Scores of items in order, one array a group; one array where groups do not matter."""
+def by_group(benchmark: Benchmark, values: Mapping[str, float], groups: Mapping[str, str]) -> dict[str, Scores]:
+    """Values of items in order, one array a group; one array where groups do not matter."""
     found: dict[str, list[float]] = {}
-    for item in sorted(scores.scores):
-        name = scores.groups[item] if benchmark.average is Average.GROUPS else ""
-        found.setdefault(name, []).append(scores.scores[item])
-    return [np.array(found[name]) for name in sorted(found)]
+    for item in sorted(values):
+        name = "" if benchmark.average is Average.ITEMS else groups[item]
+        found.setdefault(name, []).append(values[item])
+    return {name: np.array(found[name]) for name in sorted(found)}
+
+
+def nested_parts(names: Sequence[str]) -> list[float]:
+    """What each group counts for where groups of one parent count alike, and parents likewise.
+
+    Example: nested_parts(["math/olympiad", "math/amps", "coding/completion"]) == [0.25, 0.25, 0.5]
+    """
+    children: dict[str, set[str]] = {}
+    for name in names:
+        for parent, child in _levels(name):
+            children.setdefault(parent, set()).add(child)
+    return [math.prod(1 / len(children[parent]) for parent, _ in _levels(name)) for name in names]
+
+
+def _levels(name: str) -> list[tuple[str, str]]:
+    """Example: _levels("math/olympiad") == [("", "math"), ("math", "math/olympiad")]"""
+    ends = [*(at for at, letter in enumerate(name) if letter == "/"), len(name)]
+    paths = ["", *(name[:end] for end in ends)]
+    return list(itertools.pairwise(paths))
+
+
+def _mean_over_groups(benchmark: Benchmark, groups: Mapping[str, Scores], low: float, high: float) -> Interval:
+    parts = nested_parts(list(groups)) if benchmark.average is Average.NESTED else None
+    return mean_over_domains(list(groups.values()), low=low, high=high, parts=parts)
 
 
 def _with_weights(scores: ItemScores, items: Sequence[str]) -> tuple[Scores, Scores]:

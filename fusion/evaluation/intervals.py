@@ -72,20 +72,24 @@ def difference(ours_N: Scores, theirs_N: Scores) -> Interval:
     return Interval(gap, gap - below, gap + above)
 
 
-def mean_over_domains(domains: Sequence[Scores], *, low: float, high: float) -> Interval:
-    """Unweighted mean of domain means, percentile bootstrap over prompts, stratified by domain.
+def mean_over_domains(
+    domains: Sequence[Scores], *, low: float, high: float, parts: Sequence[float] | None = None
+) -> Interval:
+    """Mean of domain means, percentile bootstrap over prompts, stratified by domain.
 
     For a paired difference pass the per-prompt differences.
 
     Args:
         domains: one array of scores a domain, each with at least one prompt.
         low, high: the range a mean can take ([0, 1] for scores, [-1, 1] for differences).
+        parts: what each domain counts for; together 1. None: all alike.
     """
     rng = np.random.default_rng(seed_of(domains))
+    factors = [1.0] * len(domains) if parts is None else [part * len(domains) for part in parts]
     means_R = np.zeros(RESAMPLES)
-    for scores_N in domains:
-        means_R += _resampled_means(scores_N, rng)
-    value = float(np.mean([scores_N.mean() for scores_N in domains]))
+    for factor, scores_N in zip(factors, domains, strict=True):
+        means_R += factor * _resampled_means(scores_N, rng)
+    value = float(np.mean([factor * scores_N.mean() for factor, scores_N in zip(factors, domains, strict=True)]))
     bounds = np.quantile(means_R / len(domains), [0.025, 0.975])
     return Interval(value, max(low, min(value, float(bounds[0]))), min(high, max(value, float(bounds[1]))))
 

@@ -8,7 +8,7 @@ import pytest
 from fusion.config import composed, typed
 from fusion.evaluation.averages import averages, combined, holm
 from fusion.evaluation.benchmark import Benchmark, Metric
-from fusion.evaluation.estimate import compare, detectable, estimate
+from fusion.evaluation.estimate import compare, detectable, estimate, nested_parts
 from fusion.evaluation.intervals import Interval
 from fusion.evaluation.item_scores import ItemScores
 
@@ -85,6 +85,38 @@ def test_groups_count_alike_whatever_their_size():
 
     found = estimate(benchmark(average=Average.GROUPS), items(1.0, 0.0, 0.0, 0.0, groups=["a", "b", "b", "b"]))
     assert found.value == pytest.approx(0.5)
+
+
+NESTED = ["math/amps", "math/amps", "math/amc", "code/lcb", "code/lcb", "code/lcb", "code/lcb"]
+
+
+def test_nested_groups_count_alike_on_each_level():
+    """math: amps 1/2, amc 1; code: lcb 1/4. So (3/4 + 1/4) / 2, where items alike give 3/7 and groups alike 7/12."""
+    from fusion.evaluation.benchmark import Average
+
+    one = items(1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, groups=NESTED)
+    assert estimate(benchmark(average=Average.NESTED), one).value == pytest.approx(1 / 2)
+    assert estimate(benchmark(average=Average.GROUPS), one).value == pytest.approx(7 / 12)
+    assert estimate(benchmark(average=Average.ITEMS), one).value == pytest.approx(3 / 7)
+    none = items(*[0.0] * 7, groups=NESTED)
+    assert compare(benchmark(average=Average.NESTED), one, none)[0].value == pytest.approx(1 / 2)
+
+
+def test_parts_of_nested_groups_are_products_of_shares():
+    assert nested_parts(["math/olympiad", "math/amps", "coding/completion"]) == [0.25, 0.25, 0.5]
+    assert nested_parts(["a", "b"]) == [0.5, 0.5]
+    assert nested_parts(["a/x/1", "a/x/2", "a/y/1", "b/x/1"]) == [0.125, 0.125, 0.25, 0.5]
+
+
+def test_the_interval_of_nested_groups_is_as_wide_as_their_parts_make_it():
+    """Shares p of n items each, weights w: the deviation is sqrt(sum w^2 p (1 - p) / n). Here w = 1/4, 1/4, 1/2."""
+    from fusion.evaluation.benchmark import Average
+
+    groups = [name for name in ("m/a", "m/b", "c/c") for _ in range(400)]
+    found = estimate(benchmark(average=Average.NESTED), items(*[1.0, 0.0] * 600, groups=groups))
+    deviation = ((1 / 16 + 1 / 16 + 1 / 4) * 0.25 / 400) ** 0.5
+    assert found.value == pytest.approx(0.5)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * deviation, rel=0.05)
 
 
 def test_samples_of_an_item_are_one_observation():
