@@ -15,7 +15,7 @@ from fusion.step import Placement
 from tests.shared_data import ROOT
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[3] / "conf" / "benchmark").glob("*.yaml"))
-ELSEWHERE = {"math", "livecodebench"}
+ELSEWHERE = {"math", "livecodebench", "livebench"}
 """Their data is not at hand."""
 JUDGED = ("alpaca_eval2", "arena_hard", "mt_bench", "alignbench")
 SHORT_ANSWERS = (
