@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fusion.errors import ConfigError
 from fusion.evaluation.compare import ROLES
 from fusion.evaluation.table import BENCHMARK
 from fusion.generators.base import Sampling
@@ -31,6 +32,11 @@ class BenchmarkRecipe(Recipe):
         for role, source in self._engines().items():
             made[role] = self.answer(f"{name}-{role}", source, prompts, self._sampling(name, source))
         for source in chosen.outputs.sources():
+            if source in made:
+                raise ConfigError(
+                    f"benchmarks.{name}.outputs.path has answers of {source!r}, which is a model of this run too; "
+                    "leave one of them out"
+                )
             config = outputs.OutputsConfig(source=source, outputs=chosen.outputs, data=chosen.data)
             gang = f"outputs {name}"
             made[source] = self._step(

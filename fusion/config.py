@@ -229,7 +229,8 @@ def check(config: Config) -> None:
     if config.replay is not None:
         _take_in(config.replay, config)
     resolve_all(config.benchmarks, config.limit)
-    config.sources |= {n: SourceConfig(model=m) for n, m in as_sources(config.models, [*config.sources]).items()}
+    taken = [*config.sources, *(["base"] if config.target is not None else [])]
+    config.sources |= {n: SourceConfig(model=m) for n, m in as_sources(config.models, taken).items()}
     if not config.sources and not config.benchmarks:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
     for name, source in config.sources.items():

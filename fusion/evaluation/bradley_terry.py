@@ -66,6 +66,30 @@ def win_rates(battles: Sequence[Battle], *, is_controlled: bool = True) -> dict[
     return found
 
 
+def rate_gaps(battles: Sequence[Battle], pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+    """(model, against) -> difference of their `win_rates`; an item is drawn with the battles of all models on it."""
+    models = sorted({battle.model for battle in battles})
+    features_NF = _features(battles, models, is_controlled=True)
+    outcomes_N = np.array([battle.outcome for battle in battles])
+    of_item: dict[str, list[int]] = {}
+    for number, battle in enumerate(battles):
+        of_item.setdefault(battle.item, []).append(number)
+    rows = [np.array(numbers) for numbers in of_item.values()]
+    rng = np.random.default_rng(seed_of([outcomes_N, features_NF.ravel()]))
+    draws_RM = []
+    for _ in range(RESAMPLES):
+        draw = np.concatenate([rows[item] for item in rng.integers(0, len(rows), len(rows))])
+        draws_RM.append(_rates(features_NF[draw], outcomes_N[draw], len(models)))
+    drawn_RM, values_M = np.stack(draws_RM), _rates(features_NF, outcomes_N, len(models))
+    gaps = {}
+    for one, other in pairs:
+        m, a = models.index(one), models.index(other)
+        value = float(values_M[m] - values_M[a])
+        low, high = (float(bound) for bound in np.quantile(drawn_RM[:, m] - drawn_RM[:, a], [0.025, 0.975]))
+        gaps[one, other] = Interval(value, min(low, value), max(high, value))
+    return gaps
+
+
 def _rates(features_NF: Array, outcomes_N: Array, num_models: int) -> Array:
     return logistic(fit(features_NF, outcomes_N)[:num_models])
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fusion.evaluation.intervals import Interval, difference, mean_over_domains, share, sign_test
+from fusion.evaluation.intervals import Interval, difference, mean_over_domains, p_value, share, sign_test
 from fusion.evaluation.scores import DomainScores
 
 OVERALL = "overall"
@@ -62,6 +62,7 @@ def _row(model: str, domain: str, found: Interval, parts: Sequence[DomainScores]
 def _comparison(
     model: str, against: str, domain: str, found: Interval, gaps: Sequence[np.ndarray]
 ) -> dict[str, object]:
+    """A mean over domains weighs prompts otherwise than a count of wins does, so its p-value is its interval's."""
     gap_N = np.concatenate(gaps)
     wins, losses = int((gap_N > 0).sum()), int((gap_N < 0).sum())
     return {
@@ -74,5 +75,5 @@ def _comparison(
         "n": len(gap_N),
         "wins": wins,
         "losses": losses,
-        "p_value": sign_test(wins, losses),
+        "p_value": p_value(found) if domain == OVERALL else sign_test(wins, losses),
     }

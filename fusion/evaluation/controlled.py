@@ -1,18 +1,43 @@
-"""Win rates under control of a benchmark's models: which regression, over which items."""
+"""Win rates under control of a benchmark's models, and their differences: which regression, over which items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from fusion.errors import StepFailed
 from fusion.evaluation.benchmark import Benchmark, Metric
-from fusion.evaluation.bradley_terry import Battle, win_rates
+from fusion.evaluation.bradley_terry import Battle, rate_gaps, win_rates
 from fusion.evaluation.intervals import Interval
 from fusion.evaluation.item_scores import ItemScores
-from fusion.evaluation.length_controlled import length_controlled
+from fusion.evaluation.length_controlled import length_controlled, length_controlled_gap
+from fusion.evaluation.logistic import Array
+from fusion.evaluation.style import Style
 from fusion.schema import prompt_id
+
+Pair = tuple[str, str]
+"""(model, against)"""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What models are compared over: the baseline's answers, and how hard the items are (empty: not known)."""
+
+    baseline: Mapping[str, Style]
+    difficulties: Mapping[str, float]
+
+    def items(self, *models: ItemScores) -> list[str]:
+        """Those that all have and that the regression can use."""
+        known = self.baseline.keys() & (self.difficulties.keys() or self.baseline.keys())
+        return sorted(known.intersection(*(model.scores for model in models)))
+
+    def lengths(self, items: Sequence[str]) -> Array:
+        return np.array([float(self.baseline[item].chars) for item in items])
+
+    def difficulty(self, items: Sequence[str]) -> Array | None:
+        return np.array([self.difficulties[item] for item in items]) if self.difficulties else None
 
 
 def controlled_rates(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> dict[str, Interval]:
@@ -21,29 +46,62 @@ def controlled_rates(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> d
     Raises:
         StepFailed: the baseline answered none of the items.
     """
-    if benchmark.metric not in (Metric.LENGTH_CONTROLLED, Metric.STYLE_CONTROLLED) or not found:
+    known = _field(benchmark, found)
+    if known is None:
         return {}
+    if benchmark.metric is Metric.STYLE_CONTROLLED:
+        return win_rates(_battles(known, found))
+    rates = {}
+    for model, scores in found.items():
+        items = known.items(scores)
+        control, lengths, difficulty = benchmark.control.length, known.lengths(items), known.difficulty(items)
+        rates[model] = length_controlled(*_judged(scores, items), lengths, difficulty, control)
+    return rates
+
+
+def controlled_gaps(
+    benchmark: Benchmark, found: Mapping[str, ItemScores], pairs: Sequence[Pair]
+) -> dict[Pair, Interval]:
+    """Differences of `controlled_rates`, of pairs that share items; empty for a metric without control."""
+    known = _field(benchmark, found)
+    if known is None:
+        return {}
+    shared = {
+        (one, other): items
+        for one, other in pairs
+        if one in found and other in found and (items := known.items(found[one], found[other]))
+    }
+    if benchmark.metric is Metric.STYLE_CONTROLLED:
+        return rate_gaps(_battles(known, found), list(shared))
+    gaps = {}
+    for pair, items in shared.items():
+        preferences, lengths = zip(*(_judged(found[model], items) for model in pair), strict=True)
+        gaps[pair] = length_controlled_gap(
+            np.stack(preferences), np.stack(lengths), known.lengths(items), known.difficulty(items),
+            benchmark.control.length,
+        )  # fmt: skip
+    return gaps
+
+
+def _field(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> _Field | None:
+    if benchmark.metric not in (Metric.LENGTH_CONTROLLED, Metric.STYLE_CONTROLLED) or not found:
+        return None
     ids = {prompt.key: prompt_id(prompt.messages, prompt.reference) for prompt in benchmark.data.read()}
     baseline = benchmark.control.styles(ids)
     if not baseline.keys() & set().union(*(scores.scores for scores in found.values())):
         raise StepFailed(f"{benchmark.title}: the baseline in {benchmark.control.baseline.path} answered no item")
-    if benchmark.metric is Metric.STYLE_CONTROLLED:
-        return win_rates(
-            [
-                Battle(model, item, scores.scores[item], scores.styles[item], baseline[item])
-                for model, scores in found.items()
-                for item in sorted(scores.scores.keys() & baseline.keys())
-            ]
-        )
-    difficulties = benchmark.control.difficulties(ids)
-    rates = {}
-    for model, scores in found.items():
-        items = sorted(scores.scores.keys() & baseline.keys() & (difficulties.keys() or scores.scores.keys()))
-        rates[model] = length_controlled(
-            np.array([scores.scores[item] for item in items]),
-            np.array([float(scores.styles[item].chars) for item in items]),
-            np.array([float(baseline[item].chars) for item in items]),
-            np.array([difficulties[item] for item in items]) if difficulties else None,
-            benchmark.control.length,
-        )
-    return rates
+    is_rated = benchmark.metric is Metric.LENGTH_CONTROLLED
+    return _Field(baseline, benchmark.control.difficulties(ids) if is_rated else {})
+
+
+def _battles(known: _Field, found: Mapping[str, ItemScores]) -> list[Battle]:
+    return [
+        Battle(model, item, scores.scores[item], scores.styles[item], known.baseline[item])
+        for model, scores in found.items()
+        for item in known.items(scores)
+    ]
+
+
+def _judged(scores: ItemScores, items: Sequence[str]) -> tuple[Array, Array]:
+    """Preferences, and lengths in characters."""
+    return np.array([scores.scores[i] for i in items]), np.array([float(scores.styles[i].chars) for i in items])

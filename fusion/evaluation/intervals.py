@@ -112,6 +112,15 @@ def sign_test(wins: int, losses: int) -> float:
     return float(min(1.0, 2 * tail / 2**trials))
 
 
+def p_value(gap: Interval) -> float:
+    """Two-sided p-value of a difference being zero, by the side of its 95% interval that faces zero, as if normal: it
+    is below 0.05 where the interval leaves zero out."""
+    reach = gap.value - gap.low if gap.value > 0 else gap.high - gap.value
+    if reach <= 0.0:
+        return 0.0 if gap.value else 1.0
+    return 2 * NormalDist().cdf(-abs(gap.value) / (reach / Z95))
+
+
 def _effective_trials(scores_N: Scores) -> float:
     mean, variance = float(scores_N.mean()), float(scores_N.var())
     if variance == 0.0 or mean in (0.0, 1.0):

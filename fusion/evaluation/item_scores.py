@@ -16,7 +16,7 @@ from fusion.evaluation.benchmark import Benchmark, Metric
 from fusion.evaluation.style import Style, style
 from fusion.schema import Outcome
 
-UNPARSED = ("no answer found", "no program", "the reply holds no program", "no code")
+UNPARSED = ("no answer found", "guessed", "no program", "the reply holds no program", "no code")
 """How verifiers begin the detail of a reply that states no answer."""
 
 
@@ -81,28 +81,20 @@ def item_scores(benchmark: Benchmark, prompts: pa.Table, answers: Iterable[Answe
     )
 
 
-def renamed(scores: ItemScores, names: Mapping[str, str]) -> ItemScores:
-    """The same under other item names."""
+def over_turns(first: ItemScores, second: ItemScores, begins: Mapping[str, str]) -> ItemScores:
+    """The first turns with the mean of both turns: a conversation is one observation.
+
+    Args:
+        begins: item of `second` -> item of `first` that it goes on from.
+    """
+    later = {begins[item]: score for item, score in second.scores.items()}
     return replace(
-        scores,
-        scores={names[item]: value for item, value in scores.scores.items()},
-        weights={names[item]: value for item, value in scores.weights.items()},
-        groups={names[item]: value for item, value in scores.groups.items()},
-        styles={names[item]: value for item, value in scores.styles.items()},
-    )
-
-
-def joined(one: ItemScores, other: ItemScores) -> ItemScores:
-    """All items of both, which have different names."""
-    return ItemScores(
-        {**one.scores, **other.scores},
-        {**one.weights, **other.weights},
-        {**one.groups, **other.groups},
-        {**one.styles, **other.styles},
-        one.num_samples + other.num_samples,
-        one.undecided + other.undecided,
-        one.unparsed + other.unparsed,
-        one.truncated + other.truncated,
+        first,
+        scores={i: (score + later[i]) / 2 if i in later else score for i, score in first.scores.items()},
+        num_samples=first.num_samples + second.num_samples,
+        undecided=first.undecided + second.undecided,
+        unparsed=first.unparsed + second.unparsed,
+        truncated=first.truncated + second.truncated,
     )
 
 

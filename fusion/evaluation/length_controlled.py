@@ -23,9 +23,11 @@ Deviations from the published program, each because its file is not public text 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from fusion.evaluation.intervals import Interval, seed_of
 from fusion.evaluation.logistic import Array, fit, logistic
@@ -72,16 +74,45 @@ def length_controlled(
         baseline_lengths_N: the same of the baseline.
         difficulty_N: gamma; None: not known, and left out.
     """
+    features_NF = _features(lengths_N, baseline_lengths_N, difficulty_N)
+    draws_R = [_rate(features_NF[d], preferences_N[d], control) for d in _draws(preferences_N, lengths_N)]
+    return _interval(_rate(features_NF, preferences_N, control), draws_R)
+
+
+def length_controlled_gap(
+    preferences_2N: Array,
+    lengths_2N: Array,
+    baseline_lengths_N: Array,
+    difficulty_N: Array | None,
+    control: LengthControl,
+) -> Interval:
+    """Difference of two models' rates on the same N instructions, which are drawn for both alike; see above."""
+    features = [_features(lengths_N, baseline_lengths_N, difficulty_N) for lengths_N in lengths_2N]
+
+    def gap(rows: npt.NDArray[np.int64] | slice) -> float:
+        ours, theirs = (_rate(f[rows], p[rows], control) for f, p in zip(features, preferences_2N, strict=True))
+        return ours - theirs
+
+    return _interval(gap(slice(None)), [gap(draw) for draw in _draws(*preferences_2N, *lengths_2N)])
+
+
+def _features(lengths_N: Array, baseline_lengths_N: Array, difficulty_N: Array | None) -> Array:
+    """[N, F]: a column of ones, the term of lengths, and the difficulty where it is known."""
     gaps_N = baseline_lengths_N - lengths_N
     deviation = float(gaps_N.std(ddof=1)) if len(gaps_N) > 1 else 0.0
     lengths_term_N = np.tanh(gaps_N / deviation) if deviation > 0 else np.zeros(len(gaps_N))
     columns = [np.ones(len(gaps_N)), lengths_term_N]
-    features_NF = np.stack([*columns, difficulty_N] if difficulty_N is not None else columns, axis=1)
-    value = _rate(features_NF, preferences_N, control)
-    rng = np.random.default_rng(seed_of([preferences_N, gaps_N]))
-    draws = [rng.integers(0, len(gaps_N), len(gaps_N)) for _ in range(RESAMPLES)]
-    rates = [_rate(features_NF[draw], preferences_N[draw], control) for draw in draws]
-    low, high = (float(bound) for bound in np.quantile(rates, [0.025, 0.975]))
+    return np.stack([*columns, difficulty_N] if difficulty_N is not None else columns, axis=1)
+
+
+def _draws(*arrays_N: Array) -> list[npt.NDArray[np.int64]]:
+    """Resamples of N instructions."""
+    rng, size = np.random.default_rng(seed_of(arrays_N)), len(arrays_N[0])
+    return [rng.integers(0, size, size) for _ in range(RESAMPLES)]
+
+
+def _interval(value: float, draws_R: Sequence[float]) -> Interval:
+    low, high = (float(bound) for bound in np.quantile(draws_R, [0.025, 0.975]))
     return Interval(value, min(low, value), max(high, value))
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fusion.evaluation.averages import combined
-from fusion.evaluation.benchmark import Benchmark
+from fusion.evaluation.benchmark import Average, Benchmark, Metric
 from fusion.evaluation.compare import OVERALL, pairs_to_compare
-from fusion.evaluation.controlled import controlled_rates
+from fusion.evaluation.controlled import controlled_gaps, controlled_rates
 from fusion.evaluation.estimate import compare, detectable, estimate
-from fusion.evaluation.intervals import Interval, Scores, sign_test
+from fusion.evaluation.intervals import Interval, Scores, p_value, sign_test
 from fusion.evaluation.item_scores import ItemScores
 
 Found = Mapping[str, Mapping[str, ItemScores]]
@@ -59,11 +59,16 @@ def comparison_rows(
     benchmarks: Mapping[str, Benchmark], found: Found, pairs: Sequence[tuple[str, str]]
 ) -> list[dict[str, object]]:
     """COMPARISON rows: each benchmark that both models answered, and overall where they share several that count."""
-    return [row for pair in pairs for row in _pair_rows(benchmarks, found, *pair)]
+    controlled = {name: controlled_gaps(one, found[name], pairs) for name, one in benchmarks.items()}
+    return [row for pair in pairs for row in _pair_rows(benchmarks, found, controlled, *pair)]
 
 
 def _pair_rows(
-    benchmarks: Mapping[str, Benchmark], found: Found, model: str, against: str
+    benchmarks: Mapping[str, Benchmark],
+    found: Found,
+    controlled: Mapping[str, Mapping[tuple[str, str], Interval]],
+    model: str,
+    against: str,
 ) -> Iterator[dict[str, object]]:
     counted: list[tuple[Interval, Scores]] = []
     for name, benchmark in benchmarks.items():
@@ -71,16 +76,28 @@ def _pair_rows(
         if ours is None or theirs is None or not ours.scores.keys() & theirs.scores.keys():
             continue
         gap, gap_N = compare(benchmark, ours, theirs)
+        gap = controlled[name].get((model, against), gap)
         span = benchmark.high - benchmark.low
         scaled = Interval(gap.value / span, gap.low / span, gap.high / span)
         if benchmark.compared:
             counted.append((scaled, gap_N))
-        yield _row(model, against, name, scaled, [gap_N])
+        is_mean = benchmark.average is Average.ITEMS and benchmark.metric in (Metric.PASSED, Metric.VALUE)
+        yield _row(model, against, name, scaled, [gap_N], is_mean=is_mean)
     if counted:
-        yield _row(model, against, OVERALL, combined([gap for gap, _ in counted]), [gap_N for _, gap_N in counted])
+        yield _row(
+            model,
+            against,
+            OVERALL,
+            combined([gap for gap, _ in counted]),
+            [gap_N for _, gap_N in counted],
+            is_mean=False,
+        )
 
 
-def _row(model: str, against: str, name: str, gap: Interval, gaps: Sequence[Scores]) -> dict[str, object]:
+def _row(
+    model: str, against: str, name: str, gap: Interval, gaps: Sequence[Scores], *, is_mean: bool
+) -> dict[str, object]:
+    """`is_mean`: the difference is the mean over items, so that a count of wins is a test of it."""
     wins, losses = (sum(int((sign * gap_N > 0).sum()) for gap_N in gaps) for sign in (1, -1))
     return {
         "model": model,
@@ -92,5 +109,5 @@ def _row(model: str, against: str, name: str, gap: Interval, gaps: Sequence[Scor
         "n": sum(len(gap_N) for gap_N in gaps),
         "wins": wins,
         "losses": losses,
-        "p_value": sign_test(wins, losses),
+        "p_value": sign_test(wins, losses) if is_mean else p_value(gap),
     }

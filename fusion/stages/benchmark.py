@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from fusion.evaluation.benchmark import Benchmark
-from fusion.evaluation.item_scores import Answer, ItemScores, item_scores, joined, renamed
+from fusion.evaluation.item_scores import Answer, ItemScores, item_scores, over_turns
 from fusion.evaluation.rows import Found, benchmark_rows
 from fusion.runtime import Runtime
 from fusion.stages.evaluate import commit
@@ -63,15 +63,16 @@ def found(work: Work) -> Found:
 
 
 def _all_turns(benchmark: Benchmark, prompts: pa.Table, work: Work, label: str) -> ItemScores:
-    """A second turn is an item of its own, under the name of the first, so that models share it."""
+    """A second turn counts with its first."""
     first = _scores(benchmark, prompts, work, label)
     if f"prompts:{label}{SECOND}" not in work.inputs:
         return first
     later = work.table_in(f"prompts:{label}{SECOND}").read(["messages", "domain", "reference"])
     second = _scores(benchmark, later, work, f"{label}{SECOND}")
     begins = {_text(row["messages"]): row["prompt_id"] for row in prompts.to_pylist()}
-    names = {row["prompt_id"]: begins[_text(row["messages"][:-2])] + SECOND for row in later.to_pylist()}
-    return joined(first, renamed(second, names))
+    return over_turns(
+        first, second, {row["prompt_id"]: begins[_text(row["messages"][:-2])] for row in later.to_pylist()}
+    )
 
 
 def _text(messages: Sequence[object]) -> str:

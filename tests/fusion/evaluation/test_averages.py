@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from fusion.evaluation.averages import averages, combined, holm
 from fusion.evaluation.benchmark import Benchmark, Metric
 from fusion.evaluation.estimate import compare, detectable, estimate, nested_parts
 from fusion.evaluation.intervals import Interval
-from fusion.evaluation.item_scores import ItemScores
+from fusion.evaluation.item_scores import ItemScores, over_turns
+from fusion.evaluation.subjects import as_sources
 
 
 def benchmark(**settings: object) -> Benchmark:
@@ -148,3 +151,14 @@ def test_published_numbers_of_the_suite_are_the_papers():
     assert row == [85.9, 25.0, 50.0, 67.2, 33.8, 69.5, 75.4]
     final = [chosen[name].published["llama31_8b/final"] for name in names.split(",")[1:]]
     assert final == [88.0, 37.5, 49.2, 69.2, 34.9, 71.3, 72.0]
+
+
+def test_a_conversation_is_one_observation_whatever_its_turns():
+    first, second = items(8.0, 4.0, 6.0), items(2.0, 4.0)
+    both = over_turns(replace(first, num_samples=3), replace(second, num_samples=2), {"i0": "i0", "i1": "i2"})
+    assert both.scores == {"i0": 5.0, "i1": 4.0, "i2": 5.0}
+    assert both.num_samples == 5
+
+
+def test_a_model_of_a_folder_named_base_is_not_the_target():
+    assert list(as_sources(["runs/a/models/base"], ["base"])) == ["models_base"]

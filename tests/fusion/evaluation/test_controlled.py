@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.evaluation.bradley_terry import Battle, win_rates
-from fusion.evaluation.length_controlled import LengthControl, difficulty, length_controlled
+from fusion.evaluation.bradley_terry import Battle, rate_gaps, win_rates
+from fusion.evaluation.length_controlled import LengthControl, difficulty, length_controlled, length_controlled_gap
 from fusion.evaluation.logistic import fit, logistic
 from fusion.evaluation.style import Style, style
 from tests.fusion.evaluation.stored_run import evaluated, scores
@@ -77,6 +77,25 @@ def test_style_that_wins_by_itself_is_taken_out():
     plain, controlled = win_rates(both, is_controlled=False), win_rates(both)
     assert plain["wordy"].value - plain["short"].value > 0.15
     assert abs(controlled["wordy"].value - controlled["short"].value) < 0.05
+    (gap,) = rate_gaps(both, [("wordy", "short")]).values()
+    assert gap.value == pytest.approx(controlled["wordy"].value - controlled["short"].value)
+    assert gap.low < 0 < gap.high
+
+
+def test_a_longer_answer_alone_is_no_gain_over_another_model():
+    rng = np.random.default_rng(5)
+    baseline, short = rng.uniform(500, 1500, 400), rng.uniform(300, 1800, 400)
+    lengths = np.stack([short + rng.uniform(500, 1500, 400), short])
+    gaps = baseline - lengths
+    preferences = logistic(-1.5 * np.tanh(gaps / gaps.std(axis=1, ddof=1)[:, None]))
+    assert preferences[0].mean() - preferences[1].mean() > 0.2
+    found = length_controlled_gap(preferences, lengths, baseline, None, FREE)
+    assert abs(found.value) < 0.01
+    alone = [length_controlled(*one, baseline, None, FREE).value for one in zip(preferences, lengths, strict=True)]
+    assert found.value == pytest.approx(alone[0] - alone[1])
+    raised = np.clip(preferences + np.array([[0.0], [0.2]]), 0, 1)
+    better = length_controlled_gap(raised, lengths, baseline, None, FREE)
+    assert better.high < -0.1
 
 
 def test_markup_is_counted_outside_of_code():

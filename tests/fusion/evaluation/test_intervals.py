@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fusion.evaluation.intervals import difference, mean_over_domains, share, sign_test
+from fusion.evaluation.intervals import Interval, difference, mean_over_domains, p_value, share, sign_test
 
 
 def scores(*runs: tuple[float, int]) -> np.ndarray:
@@ -106,3 +106,21 @@ def test_intervals_cover_the_truth_as_often_as_they_say(monkeypatch):
         hits["difference"] += paired.low <= gain <= paired.high
         hits["overall"] += overall.low <= gain <= overall.high
     assert {name: hit / 600 for name, hit in hits.items() if not 0.923 <= hit / 600 <= 0.98} == {}
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"),
+    [
+        (Interval(0.35, 0.0, 0.4), 0.05),
+        (Interval(-0.35, -0.9, 0.0), 0.05),
+        (Interval(0.0, -0.1, 0.2), 1.0),
+        (Interval(0.2, 0.2, 0.2), 0.0),
+        (Interval(0.0, 0.0, 0.0), 1.0),
+    ],
+)
+def test_p_value_is_that_of_the_side_that_faces_zero(gap, expected):
+    assert p_value(gap) == pytest.approx(expected, abs=1e-4)
+
+
+def test_p_value_and_interval_agree():
+    assert p_value(Interval(0.1, 0.01, 0.2)) < 0.05 < p_value(Interval(0.1, -0.01, 0.12))
