@@ -208,9 +208,9 @@ def objects(tree: DictConfig) -> Config:
     Raises:
         ConfigError: a value is missing, or of the wrong kind.
     """
-    if missing := sorted(OmegaConf.missing_keys(tree)):
-        raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
     try:
+        if missing := sorted(OmegaConf.missing_keys(tree)):
+            raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
         raise ConfigError(explained(error, Config)) from error

@@ -17,7 +17,7 @@ from fusion.errors import PluginError
 from fusion.generators.base import Generator
 from fusion.merging.base import MergeMethod
 from fusion.objectives.base import Objective
-from fusion.prompts import copies
+from fusion.prompts import copies, harness_task
 from fusion.prompts.base import Prompts
 from fusion.prompts.taggers.base import Tagger
 from fusion.rewards.base import Reward
@@ -70,6 +70,7 @@ def plugins(group: str) -> dict[str, type]:
 def register() -> None:
     """Hand every plug-in class to Hydra's config store."""
     copies.register()
+    harness_task.register()
     store = ConfigStore.instance()
     for group in FOLDERS:
         for name, plugin in plugins(group).items():

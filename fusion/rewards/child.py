@@ -40,12 +40,14 @@ class Child:
     """One process that calls `answer` for one question at a time; threads wait for each other.
 
     Args:
-        loader: `module:function` without arguments that returns `answer`; heavy imports go there.
+        loader: `module:function` that returns `answer`; heavy imports go there.
         deadline_s: time for one answer.
+        settings: what the function is called with; empty: nothing.
     """
 
-    def __init__(self, loader: str, deadline_s: float) -> None:
+    def __init__(self, loader: str, deadline_s: float, settings: str = "") -> None:
         self._loader = loader
+        self._settings = settings
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,7 +83,7 @@ class Child:
         return reply["answer"]
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "fusion.rewards.child", self._loader]
+        command = [sys.executable, "-m", "fusion.rewards.child", self._loader, *filter(None, [self._settings])]
         # Python started with -m finds `fusion` where this process found it, whatever the working directory is.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = process = subprocess.Popen(
@@ -134,7 +136,7 @@ def _read_line(descriptor: int, limit_s: float) -> bytes:
     return data
 
 
-def main(loader: str) -> None:
+def main(loader: str, *settings: str) -> None:
     """The child's side."""
     import resource
 
@@ -150,7 +152,7 @@ def main(loader: str) -> None:
 
     try:
         module, _, name = loader.partition(":")
-        answer: Answer = getattr(importlib.import_module(module), name)()
+        answer: Answer = getattr(importlib.import_module(module), name)(*settings)
     except Exception as error:
         reply({"error": f"{type(error).__name__}: {error}"})
         return
@@ -170,4 +172,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -14,7 +14,9 @@ from fusion.schema import Outcome
 from fusion.step import Placement
 from tests.shared_data import ROOT
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[3] / "conf" / "benchmark").glob("*.yaml"))
+TEMPLATES = {"harness"}
+"""They have no data until somebody names it."""
+NAMES = sorted({path.stem for path in (Path(__file__).parents[3] / "conf" / "benchmark").glob("*.yaml")} - TEMPLATES)
 ELSEWHERE = {"math", "livecodebench", "livebench"}
 """Their data is not at hand."""
 JUDGED = ("alpaca_eval2", "arena_hard", "mt_bench", "alignbench")

@@ -1,0 +1,145 @@
+"""Scores answers to a task of lm-evaluation-harness as the library does: its stop strings, filters and metrics.
+
+The prompt's reference names task and question (see `fusion.prompts.harness_items`); the question itself is read from
+the task's data, which is therefore needed where answers are scored. Task code runs in a child process under a deadline:
+some uses SIGALRM, some takes long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from fusion.errors import ConfigError
+from fusion.prompts.harness_items import MARK
+from fusion.prompts.harness_task import HarnessTask, doc_hash, library
+from fusion.rewards.base import Candidate, Reward, Score, Scorer
+from fusion.rewards.child import Child, ChildFailed, ChildTimeout
+from fusion.schema import Outcome
+from fusion.step import Placement
+
+NOTHING = "[invalid]"
+"""What the library's filters give where they find no answer."""
+
+
+@dataclass(kw_only=True)
+class HarnessMetric(Reward):
+    """The value of a metric; 1 is a pass, 0 a fail, what lies elsewhere is neither.
+
+    Example: exact_match of gsm8k, "#### 7" expected: "So it is 7.\\n#### 7" is a pass, "7" a fail, "no answer found"
+    """
+
+    is_verifier: ClassVar[bool] = True
+
+    task: HarnessTask = MISSING
+    metric: str = ""
+    """Empty: the task's first that is the mean of its questions' values, and better when higher."""
+    filter: str = ""
+    """How the answer is read; empty: the task's first way."""
+    deadline_s: float = 30.0
+    """Time for one answer; then the outcome is timeout."""
+
+    def __post_init__(self) -> None:
+        if self.deadline_s <= 0:
+            raise ConfigError(f"rewards.harness_metric.deadline_s must be above 0, got {self.deadline_s}")
+
+    def resolve(self) -> None:
+        self.task.resolve()
+        tasks = self.task.load().values()
+        self.metric = _chosen("metric", self.metric, [_metrics(task) for task in tasks], self.task.name)
+        self.filter = _chosen("filter", self.filter, [_filters(task) for task in tasks], self.task.name)
+
+    @contextmanager
+    def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
+        settings = {"task": asdict(self.task), "metric": self.metric, "filter": self.filter}
+        with Child(f"{__name__}:load", self.deadline_s, json.dumps(settings)) as child:
+            yield _HarnessScorer(child)
+
+
+class _HarnessScorer:
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def score(self, candidates: Sequence[Candidate]) -> list[Score]:
+        return [self._score(candidate) for candidate in candidates]
+
+    def _score(self, candidate: Candidate) -> Score:
+        reference = _parsed(candidate.reference)
+        if reference is None:
+            return Score(Outcome.NOT_APPLICABLE, None, "the prompt names no task of lm-evaluation-harness")
+        try:
+            answer = self._child.ask({**reference, "text": candidate.text})
+        except ChildTimeout as error:
+            return Score(Outcome.TIMEOUT, None, str(error))
+        except ChildFailed as error:
+            return Score(Outcome.ERROR, None, str(error))
+        assert isinstance(answer, dict)
+        value = float(answer["value"])
+        outcome = {1.0: Outcome.PASS, 0.0: Outcome.FAIL}.get(value, Outcome.NOT_APPLICABLE)
+        return Score(outcome, value, answer["detail"])
+
+
+def load(settings: str) -> Callable[[dict[str, object]], object]:
+    """The child's side: `{"lm_eval": task, "doc_id", "doc_hash", "text"}` -> `{"value", "detail"}`."""
+    chosen = json.loads(settings)
+    tasks = HarnessTask(**chosen["task"]).load()
+
+    def score(question: dict[str, Any]) -> object:
+        task = tasks[question[MARK]]
+        doc = task.task_docs[question["doc_id"]]
+        if doc_hash(doc) != question["doc_hash"]:
+            raise ValueError(f"question {question['doc_id']} of {question[MARK]} is another one in the data found here")
+        found = _filtered(task, doc, question["text"], chosen["filter"])
+        value = float(task.process_results(doc, [found])[chosen["metric"]])
+        return {"value": value, "detail": "no answer found" if found == NOTHING else f"read as {str(found)[:200]!r}"}
+
+    return score
+
+
+def cut(text: str, until: Sequence[str]) -> str:
+    """The text before the first stop string. Example: cut("7\\n\\nQ: next", ["Q:", "\\n\\n"]) == "7" """
+    ends = [text.find(stop) for stop in until if stop and stop in text]
+    return text[: min(ends, default=len(text))]
+
+
+def _filtered(task: Any, doc: object, text: str, name: str) -> object:
+    kwargs = task.config.generation_kwargs or {}
+    until = kwargs.get("until") or []
+    answer = cut(text, [until] if isinstance(until, str) else until)
+    instance = library("api.instance").Instance("generate_until", doc, ("", kwargs), 0, resps=[answer])
+    next(one for one in task._filters if one.name == name).apply([instance])
+    return instance.filtered_resps[name]
+
+
+def _metrics(task: Any) -> list[str]:
+    """Metrics that are one number a question; others (bleu) are made of all answers together."""
+    mean, rises = library("api.registry").get_aggregation("mean"), task.higher_is_better()
+    return [name for name, how in task.aggregation().items() if how is mean and rises.get(name, True)]
+
+
+def _filters(task: Any) -> list[str]:
+    return [one.name for one in task._filters]
+
+
+def _chosen(kind: str, wanted: str, of_tasks: Sequence[Sequence[str]], name: str) -> str:
+    """`wanted`, or the first, where all tasks have it."""
+    shared = [one for one in of_tasks[0] if all(one in others for others in of_tasks)]
+    if not shared:
+        why = "; metrics must be means of their questions' values, better when higher" if kind == "metric" else ""
+        raise ConfigError(f"task {name} has no {kind} that can be used here{why}")
+    if wanted and wanted not in shared:
+        raise ConfigError(f"reward.{kind} is {wanted!r}; task {name} has {', '.join(shared)}")
+    return wanted or shared[0]
+
+
+def _parsed(reference: str | None) -> Mapping[str, object] | None:
+    try:
+        value = json.loads(reference or "")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and MARK in value else None
