@@ -27,6 +27,9 @@ ELSEWHERE = {
     "fusion eval benchmark=[gsm8k,math500] target=smollm2_135m data=FOLDER": "tests/end_to_end/test_eval_pico.py",
     "fusion eval benchmark=[mt_bench] target=smollm2_135m data=FOLDER reward@benchmarks.mt_bench.reward=local_judge "
     "benchmarks.mt_bench.reward.model.uri=JUDGE": "tests/end_to_end/test_eval_judged.py",
+    "fusion eval benchmark=[harness] target=smollm2_135m benchmarks.harness.data.task.name=gsm8k_cot_zeroshot": (
+        "tests/end_to_end/test_eval_harness.py"
+    ),
     "fusion agree data=FOLDER reward=[local_judge] rewards.local_judge.model.uri=JUDGE limit=200": (
         "tests/fusion/judging/test_agree.py"
     ),

@@ -133,7 +133,9 @@ def _task_wants(task: DictConfig, name: str) -> object:
 def _loaded(
     name: str, include_path: str, data_files: str, dataset_path: str, num_fewshot: int | None
 ) -> dict[str, Any]:
-    manager = _manager(include_path)
+    manager = _manager(include_path, with_defaults=False)
+    if name not in manager.task_index or "group" in (manager.task_index[name].cfg or {"group": name}):
+        manager = _manager(include_path, with_defaults=True)  # a group may name tasks of the library
     index = manager.task_index
     harness_index.check(name, index)
     spec: object = name
@@ -152,11 +154,11 @@ def _loaded(
 
 
 @cache
-def _manager(include_path: str) -> Any:
-    """The library's index of tasks; four seconds."""
+def _manager(include_path: str, *, with_defaults: bool) -> Any:
+    """An index of task files: of the folder's, at once, and with the library's own, in four seconds."""
     if include_path and not Path(include_path).is_dir():
         raise ConfigError(f"include_path {include_path} is no folder (from {Path.cwd()})")
-    return library("tasks").TaskManager(include_path=include_path or None)
+    return library("tasks").TaskManager(include_path=include_path or None, include_defaults=with_defaults)
 
 
 def _built(manager: Any, name: str, spec: object) -> dict[str, Any]:

@@ -118,7 +118,9 @@ def test_a_text_ends_before_the_first_stop_string() -> None:
 )
 def test_prompts_and_scores_are_those_of_the_library(folder: Path, name: str, filter_name: str, metric: str) -> None:
     """Its evaluation asks a model that gives stored answers: the same messages, the same value for each question."""
-    answers = [*ANSWERS.values()] if name != "toy_python" else [f"It is {i}.\n\nQ: 99" for i in range(len(ANSWERS))]
+    answers = [text.replace("7", str(2 * i + 1)) for i, text in enumerate(ANSWERS.values())]
+    if name == "toy_python":
+        answers = [f"The answer is {i}.\n\nQ: 99" for i in range(len(ANSWERS))]
     samples = evaluated(folder, name, answers)
     theirs = {one["doc_id"]: one for one in samples if one["filter"] == filter_name}
     prompts = list(HarnessItems(name=name, task=HarnessTask(name=name, include_path=str(folder))).read())
