@@ -47,16 +47,18 @@ $(TESTED): requirements/tests.txt | setup
 quickstart: setup
 	@$(BIN)/fusion run experiment=quickstart
 
+# Tests of a file stay together, since they share what it makes; chaos points share little.
+WORKERS ?= 2
 test: setup $(TESTED)
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
 
 # POINTS="chaos and not soak" is what CI goes through: each fault at one moment.
 POINTS ?= chaos
 chaos: setup $(TESTED)
-	@$(BIN)/python -m pytest tests -m "$(POINTS)"
+	@$(BIN)/python -m pytest tests -m "$(POINTS)" -n $(WORKERS)
 
 fast: setup $(TESTED)
-	@$(BIN)/python -m pytest tests -m "not slow and not chaos"
+	@$(BIN)/python -m pytest tests -m "not slow and not chaos" -n $(WORKERS) --dist loadfile
 
 format: setup
 	@$(BIN)/ruff format --check $(SOURCES)
