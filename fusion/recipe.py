@@ -14,6 +14,7 @@ from fusion.fingerprint import fingerprint
 from fusion.generators.base import Sampling
 from fusion.prompts.base import Prompts
 from fusion.recipe_base import More, Steps
+from fusion.rewards.base import Reward
 from fusion.schema import COMPARISON, EVALUATION, LOGPROB, PREFERENCE_PAIR, PROMPT, RESPONSE, REWARD, SFT_EXAMPLE, TRUST
 from fusion.stages import (
     choose,
@@ -100,11 +101,22 @@ class Recipe(Steps):
         for name, reward in self.config.rewards.items():
             if reward.is_gated:
                 config = trust.TrustStepConfig(
-                    reward=reward, name=name, trust=self.config.trust, sources=list(responses)
+                    reward=reward,
+                    name=name,
+                    trust=self.config.trust,
+                    sources=list(responses),
+                    verdicts=self.selection.verdicts(),
+                    verifiers=self._verifiers(),
                 )
                 more = More(streams=streams, placement=self._placement("rewards", name))
                 made[name] = self._step("trust", name, trust.run, config, TRUST, inputs, **more)
         return made
+
+    def _verifiers(self) -> dict[str, Reward]:
+        """Those by which the selection rule tells right from wrong; a model that judges is no measure of another."""
+        names = sorted({name for found in self.selection.verdicts().by.values() for name in found})
+        known = {name: self.config.rewards[name] for name in names if name in self.config.rewards}
+        return {name: reward for name, reward in known.items() if reward.is_verifier and not reward.uses_model}
 
     def judge(
         self,

@@ -15,6 +15,7 @@ from fusion.errors import FusionError
 from fusion.report import accounts, benchmarks, distributions, examples, ingredients, sources
 from fusion.report.cleanliness import cleanliness
 from fusion.report.contribution import contribution
+from fusion.report.gates import gates
 from fusion.report.headline import headline
 from fusion.report.headroom import headroom
 from fusion.report.leaving_out import leaving_out
@@ -47,6 +48,7 @@ def build(record: RunRecord) -> str:
         headroom=headroom(record, samples),
         leaving_out=leaving_out(record, palette),
         cleanliness=cleanliness(record, palette),
+        gates=gates(record),
         rewards=distributions.rewards(samples, palette),
         lengths=distributions.lengths(samples, palette),
         training=training(record),
@@ -70,8 +72,9 @@ def verdicts(record: RunRecord) -> dict[str, list[str]]:
         return {}
     if selecting is None:
         return {}
-    rules = selecting.config.selection.parts(selecting.prompts["domain"].unique().to_list())
-    return {domain: names for domain, rule in rules.items() if (names := rule.verdict_by())}
+    verdicts = selecting.config.selection.verdicts()
+    domains = selecting.prompts["domain"].unique().to_list()
+    return {domain: names for domain in domains if (names := verdicts.of(domain))}
 
 
 def environment(*, autoescape: bool) -> jinja2.Environment:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from fusion.choice import Choice
 from fusion.errors import ConfigError
+from fusion.selection.verdicts import OTHER, Verdicts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -185,6 +186,10 @@ class Selection(ABC):
     def verdict_by(self) -> list[str]:
         """Names of the verifiers that tell right from wrong, in order: the first that applies to an answer decides."""
         return []
+
+    def verdicts(self) -> Verdicts:
+        """The same, by domain."""
+        return Verdicts(by={OTHER: self.verdict_by()})
 
     def for_sft_alone(self) -> Selection:
         """The same rule where every prompt with an answer trains SFT: for recipes that split prompts beforehand."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
-from fusion.prompts.implied_domain import is_named
 from fusion.selection.base import Selection
 from fusion.selection.best_of_all import BestOfAll
+from fusion.selection.verdicts import Verdicts, meant
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,10 +34,7 @@ class ByDomain(Selection):
             raise ConfigError(f"selection.known_by names {unknown[0]!r}, which selection.rules does not have")
 
     def _rule(self, domain: str) -> Selection | None:
-        if domain in self.rules:
-            return self.rules[domain]
-        meant = (known for known, parts in self.known_by.items() if is_named(domain, parts))
-        return self.rules.get(next(meant, "other"))
+        return self.rules.get(meant(domain, self.rules, self.known_by))
 
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
         found = {domain: self._rule(domain) for domain in domains}
@@ -59,6 +56,9 @@ class ByDomain(Selection):
 
     def windows_on_values(self) -> bool:
         return any(rule.windows_on_values() for rule in self.rules.values() if not isinstance(rule, BestOfAll))
+
+    def verdicts(self) -> Verdicts:
+        return Verdicts(by={domain: rule.verdict_by() for domain, rule in self.rules.items()}, known_by=self.known_by)
 
     def for_sft_alone(self) -> Selection:
         return replace(self, rules={domain: rule.for_sft_alone() for domain, rule in self.rules.items()})

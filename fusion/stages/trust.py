@@ -8,7 +8,7 @@ reward; nothing depends on what it makes, only on its having been made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from fusion.modelfiles import DEFAULT_CACHE
 from fusion.rewards.base import Candidate, Reward, Scorer
 from fusion.runtime import Runtime
 from fusion.schema import RESPONSE, TRUST, Outcome, hash_text
+from fusion.selection.verdicts import Verdicts
 from fusion.step import Placement
 from fusion.trust import GATES, TrustConfig, demand, run_gates
 from fusion.work import Work
@@ -35,6 +36,11 @@ class TrustStepConfig:
     """Its name in the config."""
     trust: TrustConfig = field(default_factory=TrustConfig)
     sources: list[str] = field(default_factory=list)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    """Who says which answers are right, as the selection rule has it."""
+    verifiers: dict[str, Reward] = field(default_factory=dict)
+    """Those of them that there are, by name. They judge the sample here: to wait for what they say of all answers would
+    be to wait for the stream that this step is to let begin."""
     cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
     """Folder of prepared models on the machine that scores."""
 
@@ -48,13 +54,11 @@ class TrustTask:
     prompts: tuple[PartFolder, tuple[str, ...]]
     responses: tuple[tuple[PartFolder, tuple[str, ...]], ...]
     """Of each source, the parts that hold answers to the sample."""
-    verdicts: Mapping[tuple[str, str, int], bool]
     out: PartFolder
 
 
 def run(works: Sequence[Work], runtime: Runtime) -> None:
-    """Inputs: `prompts`; `responses:<source>` (may be streamed); and, where a verifier is to be weighed,
-    `verdicts:<source>` (its REWARD table). Output: TRUST.
+    """Inputs: `prompts`; `responses:<source>` (may be streamed). Output: TRUST.
 
     Raises:
         StepFailed: a gate failed that is not overridden, or the run is being ended.
@@ -79,15 +83,19 @@ class TrustPool:
 
     @contextmanager
     def open(self, placement: Placement) -> Iterator[TrustSession]:
-        with self.config.reward.open(self.config.cache, placement) as scorer:
-            yield TrustSession(scorer, self.config)
+        config = self.config
+        with ExitStack() as stack:
+            scorer = stack.enter_context(config.reward.open(config.cache, placement))
+            opened = {name: one.open(config.cache, placement) for name, one in sorted(config.verifiers.items())}
+            yield TrustSession(scorer, {name: stack.enter_context(one) for name, one in opened.items()}, config)
 
 
 class TrustSession:
     """The worker's side: reads the sample, asks the gates, commits their results."""
 
-    def __init__(self, scorer: Scorer, config: TrustStepConfig) -> None:
+    def __init__(self, scorer: Scorer, verifiers: Mapping[str, Scorer], config: TrustStepConfig) -> None:
         self._scorer = scorer
+        self._verifiers = verifiers
         self._config = config
 
     def process(self, task: object) -> Mapping[str, Receipt]:
@@ -95,11 +103,27 @@ class TrustSession:
         StepFailed: a gate failed that is not overridden.
         """
         assert isinstance(task, TrustTask)
-        name, trust = self._config.name, self._config.trust
-        results = run_gates(name, self._scorer, _candidates(task), trust, task.verdicts)
+        name, trust, candidates = self._config.name, self._config.trust, _candidates(task)
+        results = run_gates(name, self._scorer, candidates, trust, self._right(candidates))
         demand(name, results, trust.override)
         rows = [{"reward": name} | {column: getattr(r, column) for column in TRUST.schema.names[1:]} for r in results]
         return {task.out.path: Receipt(parts=task.out.write(TRUST.build(rows)))}
+
+    def _right(self, candidates: Sequence[Candidate]) -> dict[tuple[str, str, int], bool]:
+        """Whether each answer is right, of those that a verifier decides."""
+        found = {}
+        for domain in sorted({one.domain for one in candidates}):
+            left = [one for one in candidates if one.domain == domain]
+            for name in self._config.verdicts.of(domain):
+                if name not in self._verifiers:
+                    continue
+                scores = list(zip(left, self._verifiers[name].score(left), strict=True))
+                left = [one for one, score in scores if score.outcome is Outcome.NOT_APPLICABLE]
+                for one, score in scores:
+                    if score.outcome in (Outcome.PASS, Outcome.FAIL):
+                        key = (one.prompt_id, one.source, one.sample_index)
+                        found[key] = score.outcome is Outcome.PASS
+        return found
 
 
 def _task(work: Work) -> TrustTask:
@@ -110,7 +134,6 @@ def _task(work: Work) -> TrustTask:
         sample=sample,
         prompts=(prompts.folder, tuple(part.name for part in prompts.parts)),
         responses=tuple(_parts(work, source, sample) for source in config.sources),
-        verdicts={key: value for source in config.sources for key, value in _verdicts(work, source, sample)},
         out=work.rows_out.folder,
     )
 
@@ -129,14 +152,6 @@ def _parts(work: Work, source: str, sample: frozenset[str]) -> tuple[PartFolder,
         if not missing and not isinstance(rows, Artifact):
             break
     return rows.folder, tuple(names)
-
-
-def _verdicts(work: Work, source: str, sample: frozenset[str]) -> Iterator[tuple[tuple[str, str, int], bool]]:
-    name = f"verdicts:{source}"
-    rows = work.table_in(name).read(["outcome"]).to_pylist() if name in work.inputs else []
-    for row in rows:
-        if row["prompt_id"] in sample and row["outcome"] in (Outcome.PASS, Outcome.FAIL):
-            yield (row["prompt_id"], row["source"], row["sample_index"]), row["outcome"] == Outcome.PASS
 
 
 def _candidates(task: TrustTask) -> list[Candidate]:

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from fusion.artifact import Artifact, Receipt
 from fusion.errors import StepFailed
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
+from fusion.rewards.choice_answer import ChoiceAnswer
 from fusion.runtime import InProcess
-from fusion.schema import PROMPT, RESPONSE, REWARD, Outcome, hash_text
+from fusion.schema import PROMPT, RESPONSE, Outcome, hash_text
+from fusion.selection.verdicts import Verdicts
 from fusion.stages import trust
 from fusion.step import Placement, Step
 from fusion.table import Table
@@ -25,6 +28,23 @@ ASKED: set[str] = set()
 """Prompts whose answers were scored."""
 PROMPTS = [f"p{i:02}" for i in range(40)]
 TEXTS = ["one", "one two", "one two three"]
+
+
+@dataclass(kw_only=True)
+class OneWord(Reward):
+    """A verifier that passes one word and cannot decide three."""
+
+    is_verifier: ClassVar[bool] = True
+
+    @contextmanager
+    def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
+        yield _OneWordScorer()
+
+
+class _OneWordScorer:
+    def score(self, candidates: Sequence[Candidate]) -> list[Score]:
+        found = {1: Outcome.PASS, 2: Outcome.FAIL, 3: Outcome.ERROR}
+        return [Score(found[len(one.text.split())]) for one in candidates]
 
 
 @dataclass(kw_only=True)
@@ -59,7 +79,7 @@ def sealed(path: Path, table: Table, rows: list[dict[str, object]]) -> Artifact:
 
 
 def work(path: Path, reward: Reward, **settings: object) -> Work:
-    """40 prompts, two sources of three answers, a verifier that passes the shortest."""
+    """40 prompts, two sources of three answers, a verifier that passes the shortest, and one that applies to none."""
     message = [{"role": "user", "content": "Hi"}]
     asked = {"messages": message, "domain": "d", "dataset": "s", "reference": None}
     said = {"num_tokens": 1, "finish_reason": "stop", "seed": 0, "logprob_sum": None}
@@ -68,16 +88,13 @@ def work(path: Path, reward: Reward, **settings: object) -> Work:
         keys = [{"prompt_id": p, "source": source, "sample_index": i} for p in PROMPTS for i in range(3)]
         texts = [key | {"text": TEXTS[key["sample_index"]]} | said for key in keys]  # type: ignore[index]
         inputs[f"responses:{source}"] = sealed(path / f"responses-{source}", RESPONSE, texts)
-        verdicts = [
-            key | {"outcome": "fail" if key["sample_index"] else "pass", "value": None, "detail": None, "text_hash": ""}
-            for key in keys
-        ]
-        inputs[f"verdicts:{source}"] = sealed(path / f"verdicts-{source}", REWARD, verdicts)
     config = trust.TrustStepConfig(
         reward=reward,
         name="rm",
         trust=TrustConfig(**settings),
         sources=["a", "b"],  # type: ignore[arg-type]
+        verdicts=Verdicts(by={"d": ["letter", "one_word"]}),
+        verifiers={"letter": ChoiceAnswer(), "one_word": OneWord()},
     )
     step = Step(kind="trust", label="rm", run=trust.run, config=config, produces=trust.TRUST)
     return Work(step, inputs, ArtifactWriter(str(path / "out"), trust.TRUST), lambda done, total: None, lambda: False)
