@@ -7,7 +7,7 @@ bound: the window between the same quantiles of the other reward's margins.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +30,14 @@ class QuantileWindow:
     high: Interval
     num_margins: int
 
-    def overrides(self) -> str:
-        """What to type: `selection.window.low=0.32 selection.window.high=1 selection.window.scale=QUANTILE`."""
+    def overrides(self, rule: str = "selection") -> str:
+        """What to type: `selection.window.low=0.32 selection.window.high=1 selection.window.scale=QUANTILE`.
+
+        Args:
+            rule: dotted key of the rule: `selection.rules.math`.
+        """
         low, high = f"{self.low.value:.6g}", f"{self.high.value:.6g}"
-        return f"selection.window.low={low} selection.window.high={high} selection.window.scale=QUANTILE"
+        return f"{rule}.window.low={low} {rule}.window.high={high} {rule}.window.scale=QUANTILE"
 
     def bounds(self, margins: Sequence[float]) -> tuple[float, float]:
         """The window on another reward's own scale: these quantiles of its positive margins.
@@ -60,8 +64,8 @@ def quantile_window(margins: Sequence[float], published: tuple[float, float] = P
     intervals are Wilson's, of the share of margins below the bound.
 
     Args:
-        margins: best minus worst value of one source for one prompt each (`same_source_margins`), on the scale on which
-            `published` is meant; margins that are not positive make no pair and do not count.
+        margins: of the pairs that a rule has to choose from (`fusion.selection.pairs.candidate_pairs`), on the scale on
+            which `published` is meant; margins that are not positive make no pair and do not count.
 
     Raises:
         ConfigError: the bounds are out of order, or no margin is positive.
@@ -71,14 +75,6 @@ def quantile_window(margins: Sequence[float], published: tuple[float, float] = P
         raise ConfigError(f"the published window is [{low:g}, {high:g}]; it must have 0 <= low < high")
     positive = _positive(margins)
     return QuantileWindow(_quantile(positive, low), _quantile(positive, high), len(positive))
-
-
-def same_source_margins(rows: Iterable[tuple[str, str, float]]) -> list[float]:
-    """Best minus worst value of each prompt and source with several answers, from (prompt_id, source, value) rows."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for prompt, source, value in rows:
-        values.setdefault((prompt, source), []).append(value)
-    return [max(found) - min(found) for _, found in sorted(values.items()) if len(found) > 1]
 
 
 def _positive(margins: Sequence[float]) -> npt.NDArray[np.float64]:

@@ -226,6 +226,8 @@ def priced_endpoints(config: Config) -> list[Ledger]:
 def check(config: Config) -> None:
     """Cross-field checks, each with its remedy; completes model and file identities."""
     _name_prompts(config)
+    if config.selection is not None:
+        config.selection.check()
     if config.replay is not None:
         _take_in(config.replay, config)
     resolve_all(config.benchmarks, config.limit)

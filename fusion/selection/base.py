@@ -175,6 +175,15 @@ class Selection(ABC):
         """Whether it, or any of its rules, has a window on the reward's own scale."""
         return self.window.scale is WindowScale.VALUE
 
+    def by_key(self) -> Mapping[str, Selection]:
+        """Each rule by the dotted key under which its fields are set."""
+        return {"selection": self}
+
+    def check(self) -> None:  # noqa: B027 (one rule takes all its fields)
+        """Raises:
+        ConfigError: a field is set that nothing takes.
+        """
+
     def parts(self, domains: Sequence[str]) -> Mapping[str, Selection]:
         """The rule of each domain; one rule sees its domains together.
 

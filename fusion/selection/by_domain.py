@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
@@ -14,13 +14,17 @@ from fusion.selection.verdicts import Verdicts, meant
 if TYPE_CHECKING:
     import polars as pl
 
+ITS_OWN = ("window", "split")
+"""Fields that every rule has for itself: what suits one domain suits no other."""
+
 
 @dataclass(kw_only=True)
 class ByDomain(Selection):
-    """Rules by domain. Only `rules` counts; the rules' own fields say the rest.
+    """Rules by domain. Only `rules` counts; the rules' own fields say the rest, and may take this one's.
 
     Example yaml:
         defaults: [by_domain, best_worst_per_source@rules.instruction, correct_vs_wrong@rules.math, _self_]
+        rules: {math: {rank_by: "${selection.rank_by}", seed: "${selection.seed}"}}
     """
 
     rules: dict[str, Selection] = field(default_factory=dict)
@@ -32,6 +36,23 @@ class ByDomain(Selection):
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.known_by) - set(self.rules)):
             raise ConfigError(f"selection.known_by names {unknown[0]!r}, which selection.rules does not have")
+
+    def by_key(self) -> Mapping[str, Selection]:
+        return {f"selection.rules.{domain}": rule for domain, rule in self.rules.items()}
+
+    def check(self) -> None:
+        """Raises:
+        ConfigError: a field is set here that no rule takes: it would say one thing and the rows another.
+        """
+        for name in (one.name for one in fields(Selection)):
+            mine = getattr(self, name)
+            taken = name not in ITS_OWN and any(getattr(rule, name) == mine for rule in self.rules.values())
+            if not taken and mine != getattr(ByDomain(), name):
+                raise ConfigError(
+                    f"selection.{name} is set, but each domain has a rule of its own, and none takes it; type "
+                    f"selection.rules.{next(iter(self.rules), 'math')}.{name} and so on, for each of "
+                    f"{', '.join(self.rules) or 'no rules'}"
+                )
 
     def _rule(self, domain: str) -> Selection | None:
         return self.rules.get(meant(domain, self.rules, self.known_by))

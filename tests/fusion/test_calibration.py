@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fusion.calibration import quantile_window, same_source_margins
+from fusion.calibration import quantile_window
 from fusion.errors import ConfigError
 from fusion.selection.base import Window, WindowScale
 from fusion.selection.best_worst_per_source import BestWorstPerSource
@@ -65,9 +65,11 @@ def test_selection_keeps_the_same_pairs_on_any_scale() -> None:
 def test_overrides_compose() -> None:
     from fusion.config import composed
 
-    overrides = quantile_window([0.005, 0.02, 0.05, 0.2]).overrides().split()
-    window = composed(["experiment=quickstart", *overrides]).selection.window
-    assert (window.low, window.high, window.scale) == (0.111111, 0.777778, WindowScale.QUANTILE)
+    found = quantile_window([0.005, 0.02, 0.05, 0.2])
+    one = composed(["experiment=quickstart", *found.overrides().split()]).selection
+    by_domain = composed(["experiment=fusechat3", *found.overrides("selection.rules.math").split()]).selection
+    for window in (one.window, by_domain.rules.math.window):
+        assert (window.low, window.high, window.scale) == (0.111111, 0.777778, WindowScale.QUANTILE)
 
 
 def test_bounds_outside_the_margins_are_the_ends() -> None:
@@ -85,16 +87,11 @@ def test_margins_that_make_no_pair_do_not_count() -> None:
         quantile_window([0.05], (0.1, 0.01))
 
 
-def test_margins_are_of_one_source() -> None:
-    rows = [("p", "a", 1.0), ("p", "a", 3.0), ("p", "b", 10.0), ("p", "b", 10.5), ("q", "a", 7.0)]
-    assert same_source_margins(rows) == [2.0, 0.5]
-
-
 def test_published_window_among_real_armorm_margins() -> None:
     """Five prompts of five answers: no margin reaches 0.10, and 0.01 lies below three of them, more or less."""
     examples = json.loads(shared_data("preference/magpie_5responses_armorm.json").read_text())
-    rows = [(e["uuid"], "one", score["score"]) for e in examples for score in e["rewards_armorm"]]
-    margins = same_source_margins(rows)
+    scores = [[score["score"] for score in example["rewards_armorm"]] for example in examples]
+    margins = [max(one) - min(one) for one in scores]
     window = quantile_window(margins)
     assert (len(margins), window.high.value) == (5, 1.0)
     assert 0.2 < window.low.value < 0.4

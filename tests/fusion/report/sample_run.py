@@ -30,7 +30,7 @@ from fusion.schema import (
     Reason,
     hash_text,
 )
-from fusion.selection.base import Split, Window, WindowScale, WithoutPair
+from fusion.selection.base import Selection, Split, Window, WindowScale, WithoutPair
 from fusion.selection.correct_vs_wrong import CorrectVsWrong
 from fusion.stages import compare, evaluate, select
 from fusion.step import Step
@@ -97,7 +97,7 @@ store:
 """
 
 
-def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecord:
+def sample_run(path: Path, per_domain: int = 60, held_out: int = 40, rule: Selection = RULE) -> RunRecord:
     """Write every artifact of a run below `path` and return its record."""
     rng = np.random.default_rng(3)
     domains = list(SOURCES["gemma3_270m"])
@@ -106,7 +106,7 @@ def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecor
     artifacts: dict[str, Artifact | TreeArtifact] = {"prompts/train": prompts, "prompts/evaluation": tests}
     for source, strength in SOURCES.items():
         artifacts |= _answers(path, source, strength, prompts, 4, rng)
-    artifacts |= _selected(path, prompts, artifacts)
+    artifacts |= _selected(path, prompts, artifacts, rule)
     inputs = {"prompts": tests}
     for model, strength in MODELS.items():
         made = _answers(path / "held_out", model, strength, tests, 1, rng)
@@ -124,9 +124,9 @@ def sample_run(path: Path, per_domain: int = 60, held_out: int = 40) -> RunRecor
     return RunRecord.of(CONFIG, _result(artifacts), artifacts)
 
 
-def sample_folder(path: Path, name: str = "sample") -> Path:
+def sample_folder(path: Path, name: str = "sample", rule: Selection = RULE) -> Path:
     """The same run as the command line leaves it; returns the folder of runs, in which it is called `name`."""
-    record = sample_run(path / "made")
+    record = sample_run(path / "made", rule=rule)
     for step in record.steps:
         link = path / "store" / str(step["kind"]) / f"{step['label']}-{step['fingerprint']}"
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +200,10 @@ def _answers(
     }
 
 
-def _selected(path: Path, prompts: Artifact, artifacts: Mapping[str, Artifact | TreeArtifact]) -> dict[str, Artifact]:
-    """The mathematics rule, by the real stage, with the recipe beside its rows as a run leaves it."""
+def _selected(
+    path: Path, prompts: Artifact, artifacts: Mapping[str, Artifact | TreeArtifact], rule: Selection
+) -> dict[str, Artifact]:
+    """By the real stage, with the recipe beside its rows as a run leaves it."""
     inputs: dict[str, Artifact] = {"prompts": prompts}
     for source in SOURCES:
         inputs[f"responses:{source}"] = artifacts[f"responses/{source}"]
@@ -209,7 +211,7 @@ def _selected(path: Path, prompts: Artifact, artifacts: Mapping[str, Artifact | 
     works = []
     for kind, table in (("sft", SFT_EXAMPLE), ("pairs", PREFERENCE_PAIR)):
         config = select.SelectConfig(
-            makes=kind, rule="correct_vs_wrong", selection=RULE, sources=list(SOURCES), rewards=REWARDS
+            makes=kind, rule="correct_vs_wrong", selection=rule, sources=list(SOURCES), rewards=REWARDS
         )
         step = Step(kind=kind, label="train", run=select.run, config=config, produces=table)
         write_json(str(path / kind / "recipe.json"), {"recipe": step.recipe})
