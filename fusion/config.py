@@ -41,6 +41,7 @@ from fusion.rewards.fits_target import FitsTarget
 from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
 from fusion.stored import StoredResponses
+from fusion.taking_in import fit
 from fusion.train.config import PreferenceConfig, SftConfig
 from fusion.trust import TrustConfig
 from fusion.unknown_names import explained
@@ -181,7 +182,8 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     with initialize_config_module("conf", version_base="1.3"):
         try:
-            return compose("config", overrides=[*overrides, *search])
+            tree = compose("config", overrides=[*overrides, *search])
+            OmegaConf.to_container(tree, resolve=True)  # what refers to nothing is found here
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(explained(error, Config)) from error
         except (AssertionError, AttributeError) as error:  # OmegaConf, where an override goes into what is null
@@ -189,6 +191,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
                 f"one of {[*overrides]} sets a field of a section that is null; choose the section by its group first, "
                 f"or give it whole in a yaml ({error})"
             ) from error
+    return tree
 
 
 def typed(tree: DictConfig) -> Config:
@@ -273,10 +276,7 @@ def _take_in(stored: StoredResponses, config: Config) -> None:
         config.sources.setdefault(name, SourceConfig(stored=stored))
     for name in summary.rewards:
         config.rewards.setdefault(name, Recorded(stored=stored, name=name))
-    if config.selection is not None:
-        config.selection.settle(summary.rewards_of)
-    if isinstance(config.prompts, Stored) and config.prompts.stored is None:
-        config.prompts.stored = stored
+    fit(config, stored)
 
 
 def _check_source(name: str, source: SourceConfig) -> None:

@@ -66,6 +66,13 @@ class Reward(ABC):
     def resolve(self) -> None:  # noqa: B027 (most rewards have nothing to complete)
         """Complete what identity needs (e.g. the digest of a local model folder); called once, before planning."""
 
+    def leave_others(self, programs: Sequence[str]) -> None:  # noqa: B027 (most verifiers know their own references)
+        """Judge no reference that is another verifier's, so that no answer of a file has two verdicts.
+
+        Args:
+            programs: parts of names of domains that ask what a program gives.
+        """
+
     @abstractmethod
     def open(self, cache: str, placement: Placement) -> AbstractContextManager[Scorer]:
         """Load it; heavy imports happen here. `cache` is the folder of prepared models."""

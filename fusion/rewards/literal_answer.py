@@ -46,6 +46,9 @@ class LiteralAnswer(Reward):
     """Parts of names of domains that ask what a program gives: there, where `domains` is empty, numbers and lists of
     numbers are verified too, which elsewhere are mathematics."""
 
+    def leave_others(self, programs: Sequence[str]) -> None:
+        self.programs = self.programs or list(programs)
+
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
         yield _LiteralScorer(self.domains, self.programs)

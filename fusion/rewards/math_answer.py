@@ -51,6 +51,10 @@ class MathAnswer(Reward):
     def resolve(self) -> None:
         self.package_version = importlib.metadata.version("math-verify")
 
+    def leave_others(self, programs: Sequence[str]) -> None:
+        self.leaves_others = True
+        self.programs = self.programs or list(programs)
+
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
         with Child(f"{__name__}:load", self.deadline_s) as child:

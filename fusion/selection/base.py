@@ -13,7 +13,7 @@ The frame has one row a response:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -174,6 +174,14 @@ class Selection(ABC):
     def windows_on_values(self) -> bool:
         """Whether it, or any of its rules, has a window on the reward's own scale."""
         return self.window.scale is WindowScale.VALUE
+
+    def narrowed(self, domains: Collection[str], rewards: Collection[str]) -> Selection:
+        """The same rule for prompts of these domains alone, without verifiers that are not among `rewards`.
+
+        Raises:
+            ConfigError: a domain has no rule.
+        """
+        return self
 
     def by_key(self) -> Mapping[str, Selection]:
         """Each rule by the dotted key under which its fields are set."""

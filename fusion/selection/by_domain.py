@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,13 @@ class ByDomain(Selection):
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.known_by) - set(self.rules)):
             raise ConfigError(f"selection.known_by names {unknown[0]!r}, which selection.rules does not have")
+
+    def narrowed(self, domains: Collection[str], rewards: Collection[str]) -> Selection:
+        self.parts(sorted(domains))  # each has a rule
+        used = {meant(domain, self.rules, self.known_by) for domain in domains}
+        rules = {domain: rule.narrowed(domains, rewards) for domain, rule in self.rules.items() if domain in used}
+        known_by = {domain: parts for domain, parts in self.known_by.items() if domain in used}
+        return replace(self, rules=rules, known_by=known_by)
 
     def by_key(self) -> Mapping[str, Selection]:
         return {f"selection.rules.{domain}": rule for domain, rule in self.rules.items()}

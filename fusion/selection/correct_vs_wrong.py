@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fusion.schema import Outcome
@@ -33,6 +34,10 @@ class CorrectVsWrong(Selection):
         import polars as pl
 
         return (self._verdict() == Outcome.PASS.value).fill_null(value=False).cast(pl.Float32)
+
+    def narrowed(self, domains: Collection[str], rewards: Collection[str]) -> Selection:
+        there = [name for name in self.correct_by if name in rewards]
+        return replace(self, correct_by=there) if there or self.unverified else self
 
     def verdict_by(self) -> list[str]:
         return list(self.correct_by)

@@ -63,13 +63,15 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
 
 def check(config: SelectConfig) -> None:
     """Raises:
-    ConfigError: the rule reads a reward that is not computed.
+    ConfigError: a rule reads a reward that is not computed.
     """
-    if missing := sorted(config.selection.rewards() - set(config.rewards)):
-        raise ConfigError(
-            f"selection={config.rule} reads reward {missing[0]!r}, which this recipe does not compute (it has "
-            f"{', '.join(config.rewards) or 'none'}); add it to reward=[...] or set selection.rank_by / correct_by"
-        )
+    for key, rule in config.selection.by_key().items():
+        if missing := sorted(rule.rewards() - set(config.rewards)):
+            raise ConfigError(
+                f"{key} reads {', '.join(missing)}, which this recipe does not compute (it has "
+                f"{', '.join(config.rewards) or 'none'}); add to reward=[...], or leave out of selection.rank_by "
+                f"(selection.rank_by=recorded: what came with stored answers), selection.clean_by or {key}.correct_by"
+            )
 
 
 def scored_inputs(
