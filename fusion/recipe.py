@@ -31,7 +31,7 @@ from fusion.stages import (
     train_sft,
     trust,
 )
-from fusion.step import CHECKPOINT, Step
+from fusion.step import CHECKPOINT, Placement, Step
 
 PROMPTS_BY_CONTENT = frozenset({"prompts"})
 PREFERENCE_VERSION = 2
@@ -94,12 +94,13 @@ class Recipe(Steps):
     # -- rewards -------------------------------------------------------------------------------------------------
 
     def trust(self, prompts: Step, responses: Mapping[str, Step]) -> dict[str, Step]:
-        """Gates that trained reward models pass on a sample of answers before they score; by reward."""
+        """Gates that rewards by which rows are ranked pass on a sample of answers before they score them all."""
         inputs = {"prompts": prompts} | {f"responses:{source}": step for source, step in responses.items()}
         streams = frozenset(inputs) - {"prompts"}
+        ranking = {rule.rank_by for rule in self.selection.by_key().values()}
         made = {}
         for name, reward in self.config.rewards.items():
-            if reward.is_gated:
+            if reward.is_gated and name in ranking:
                 config = trust.TrustStepConfig(
                     reward=reward,
                     name=name,
@@ -108,9 +109,12 @@ class Recipe(Steps):
                     verdicts=self.selection.verdicts(),
                     verifiers=self._verifiers(),
                 )
-                more = More(streams=streams, placement=self._placement("rewards", name))
+                more = More(streams=streams, placement=self._scoring(name, reward))
                 made[name] = self._step("trust", name, trust.run, config, TRUST, inputs, **more)
         return made
+
+    def _scoring(self, name: str, reward: Reward) -> Placement:
+        return self._placement("rewards" if reward.uses_model else "verifiers", name)
 
     def _verifiers(self) -> dict[str, Reward]:
         """Those by which the selection rule tells right from wrong; a model that judges is no measure of another."""
@@ -143,7 +147,7 @@ class Recipe(Steps):
                 streams=frozenset({"responses"}),
                 after=(gates[name],) if name in gates else (),
                 gang=f"judge {gang}",
-                placement=self._placement("rewards" if reward.uses_model else "verifiers", name),
+                placement=self._scoring(name, reward),
             )
             config = score.ScoreConfig(reward=reward, name=name)
             made[name] = self._step("rewards", f"{label}-{name}", score.run, config, REWARD, inputs, **more)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from fusion.errors import ConfigError
 from fusion.prompts.digest import file_digest
@@ -22,6 +23,8 @@ from fusion.step import Placement
 @dataclass(kw_only=True)
 class Annotated(Reward):
     """The number in the file; not applicable where it has none of this answer. Templates: `prompts.row_template`."""
+
+    is_gated: ClassVar[bool] = True
 
     path: str = field(default="", metadata={"identity": False})
     """The file (.jsonl, .json, .parquet, also .gz)."""

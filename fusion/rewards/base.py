@@ -61,7 +61,7 @@ class Reward(ABC):
     uses_model: ClassVar[bool] = False
     """Whether it loads a model, and so runs in the model pool rather than with the CPU verifiers."""
     is_gated: ClassVar[bool] = False
-    """Whether it is a trained reward model, which passes the gates of `fusion.trust` before it scores."""
+    """Whether it is a reward model's score, which passes the gates of `fusion.trust` before rows are ranked by it."""
 
     def resolve(self) -> None:  # noqa: B027 (most rewards have nothing to complete)
         """Complete what identity needs (e.g. the digest of a local model folder); called once, before planning."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -17,6 +18,8 @@ from fusion.stored import StoredResponses
 @dataclass(kw_only=True)
 class Recorded(Reward):
     """The number under `name` in the column `rewards` of a file of answers; not applicable where there is none."""
+
+    is_gated: ClassVar[bool] = True
 
     stored: StoredResponses = field(default_factory=StoredResponses)
     name: str = MISSING

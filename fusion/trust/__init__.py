@@ -1,4 +1,4 @@
-"""Gates that a reward passes on a sample of answers before it scores them all.
+"""Gates that a reward passes on a sample of answers before rows are ranked by it.
 
 Half of a reward's faults show without gold answers: a score that depends on its batch, a head that was never trained,
 values that follow length or family rather than quality. A gate measures one of them and compares it with a limit; one
