@@ -251,10 +251,10 @@ def check(config: Config) -> None:
             reward.model = config.target.model
         reward.resolve()
     config.budget.check(config.cluster.price, [budget for budget, _ in priced_endpoints(config)])
-    if config.prompts is not None:
-        config.prompts.resolve()
-    if config.decontaminate is not None:
-        config.decontaminate.resolve()
+    config.trust.resolve(config.rewards)
+    for questions in (config.prompts, config.decontaminate):
+        if questions is not None:
+            questions.resolve()
 
 
 def _name_prompts(config: Config) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fusion.rewards.base import Candidate, Scorer
-from fusion.trust.config import GATES, KnownAnswer, TrustConfig
+from fusion.trust.config import GATES, TrustConfig
 from fusion.trust.judged import Judged
+from fusion.trust.known_answer import KnownAnswer
 from fusion.trust.probes import batching_gate, known_answers_gate, number, padding_gate
 from fusion.trust.result import GateResult, demand
 from fusion.trust.tables import agreement_gate, favouritism_gate, length_gate

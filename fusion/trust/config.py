@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fusion.errors import ConfigError
+from fusion.trust.known_answer import KnownAnswer
+from fusion.trust.known_from import known_from
 
 GATES = ("batching", "padding", "known_answers", "length", "favouritism", "agreement")
-
-
-@dataclass(kw_only=True)
-class KnownAnswer:
-    """A score that was recorded elsewhere, e.g. by a reward model's authors.
-
-    Either `prompt` and `response`, or `prompt_id` and `text_hash` of an answer in the sample (as in the REWARD table),
-    where a text may not be stored.
-
-    Example: KnownAnswer(reward="armorm", prompt="What is 3 + 4?", response="7", value=0.131, tolerance=0.004)
-    """
-
-    reward: str = ""
-    """Name of the reward in the config."""
-    prompt: str | None = None
-    response: str | None = None
-    prompt_id: str = ""
-    text_hash: str = ""
-    value: float = 0.0
-    tolerance: float = 0.0
-    """How far the value may be off, in its own unit; bf16 has 3 significant digits."""
-
-    def __post_init__(self) -> None:
-        has_text = self.prompt is not None and self.response is not None
-        has_hash = bool(self.prompt_id and self.text_hash)
-        if has_text == has_hash or not self.reward or not self.tolerance > 0:
-            raise ConfigError(
-                "an entry of trust.known_answers needs reward, tolerance (above 0), and either prompt and response or "
-                f"prompt_id and text_hash; got {self}"
-            )
 
 
 @dataclass(kw_only=True)
@@ -64,6 +37,11 @@ class TrustConfig:
     families: dict[str, str] = field(default_factory=dict)
     """Source -> family of models; a source that is not named is a family of its own."""
     known_answers: list[KnownAnswer] = field(default_factory=list)
+    known_from: str = field(default="", metadata={"identity": False})
+    """A file of recorded scores that join `known_answers` (see `fusion.trust.known_from`); empty: none."""
+    known_tolerance: float = field(default=0.25, metadata={"identity": False})
+    """How far they may be off, in standard deviations of the recorded values: rounding moves a value by less, a state
+    that is read at the wrong token by about one."""
     sample_prompts: int = 128
     """Prompts whose answers are the sample. Four in ten of FuseChat-3.0's have a verifier; where half of these have
     right and wrong answers, more than `min_prompts` are left."""
@@ -79,8 +57,18 @@ class TrustConfig:
             ("max_length_correlation", 0.0, 1.0),
             ("max_favouritism", 0.0, 1.0),
             ("min_agreement", 0.0, 1.0),
+            ("known_tolerance", 1e-9, float("inf")),
             ("min_prompts", 1, float("inf")),
             ("sample_prompts", 1, float("inf")),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"trust.{name} must be in [{low:g}, {high:g}], got {getattr(self, name)}")
+
+    def resolve(self, rewards: Collection[str]) -> None:
+        """Read the recorded scores of these rewards; called once, before planning.
+
+        Raises:
+            ConfigError: the file has none.
+        """
+        if self.known_from:
+            self.known_answers = [*self.known_answers, *known_from(self.known_from, rewards, self.known_tolerance)]

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from fusion.rewards.base import Candidate, Score, Scorer
 from fusion.schema import hash_text
-from fusion.trust.config import KnownAnswer
+from fusion.trust.known_answer import KnownAnswer
 from fusion.trust.result import GateResult, unmeasured
 
 
