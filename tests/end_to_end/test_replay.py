@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -10,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tests.tiny import make_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 ADD = 'def add(a, b):\n    """The sum of a and b."""\n'
@@ -78,12 +82,27 @@ def rows(prompts: Mapping[str, Mapping[str, Any]] = PROMPTS) -> list[dict[str, A
     return made
 
 
-def replay(folder: Path, answers: Sequence[Mapping[str, Any]], *overrides: str) -> subprocess.CompletedProcess[str]:
-    path = folder / "answers.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in answers))
+def replay(
+    folder: Path, answers: Sequence[Mapping[str, Any]], *overrides: str, file: str = "answers.jsonl"
+) -> subprocess.CompletedProcess[str]:
+    path = folder / file
+    lines = "".join(json.dumps(row) + "\n" for row in answers)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(list(answers)), path)
+    else:
+        path.write_bytes(gzip.compress(lines.encode()) if path.suffix == ".gz" else lines.encode())
     command = [sys.executable, "-m", "fusion", "run", "experiment=replay", f"replay.path={path}", *overrides]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def choices(count: int = 3, talk: Sequence[Mapping[str, str]] = ()) -> list[dict[str, Any]]:
+    """Two answers of one source to each prompt, the wrong one longer; `talk` comes before the question."""
+    asked = [f"Question {number}: A or B?" for number in range(count)]
+    prompts = [{"messages": [*talk, {"role": "user", "content": one}]} if talk else {"prompt": one} for one in asked]
+    said = ("The answer is (B).", "After long thought about every side of it, the answer is (A).")
+    common = {"source": "north", "domain": "quiz", "reference": "B"}
+    return [prompt | common | {"response": one} for prompt in prompts for one in said]
 
 
 def table(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -145,6 +164,39 @@ def test_pairs_of_two_sources_are_pass_against_fail(done: tuple[Path, str], poli
         if row["prompt_id"] in VERIFIABLE:
             assert outcomes(row["chosen_rewards"]) == {"pass"}
             assert outcomes(row["rejected_rewards"]) == {"fail"}
+
+
+FIRST = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Ready?"},
+         {"role": "assistant", "content": "Yes."})  # fmt: skip
+
+
+@pytest.mark.parametrize("talk", [(), FIRST], ids=["prompt", "messages"])
+@pytest.mark.parametrize("file", ["answers.jsonl.gz", "answers.parquet"])
+def test_any_documented_file_becomes_rows(tmp_path: Path, file: str, talk: Sequence[Mapping[str, str]]) -> None:
+    ran = replay(tmp_path, choices(talk=talk), "reward=[choice_answer,clean_text]", file=file)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    pairs = table(tmp_path, "pairs")
+    assert sorted(row["messages"][-1]["content"] for row in pairs) == [f"Question {i}: A or B?" for i in range(3)]
+    for row in pairs:
+        assert row["messages"][:-1] == list(talk)
+        assert (row["chosen"], row["rejected"]) == (choices()[0]["response"], choices()[1]["response"])
+
+
+def test_answers_that_do_not_fit_the_target_are_kept_out(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path / "model")  # a token a byte; of each prompt the wrong answer is too long
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
+    own = tmp_path / "conf" / "target" / "pico.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"name: pico\nmodel: {{uri: {tmp_path}/model}}\n")
+    ran = replay(
+        tmp_path, choices(), "target=pico", "reward=[choice_answer,clean_text,fits_target]",
+        "selection.clean_by=[clean_text,fits_target]", "rewards.fits_target.max_length=64",
+        "--config-dir", str(tmp_path / "conf"),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(table(tmp_path, "sft")) == 3
+    assert {row["reason"] for row in table(tmp_path, "drops")} == {"no_failing_response"}
+    assert "3 failed by fits_target" in ran.stdout
 
 
 def test_one_name_for_two_prompts_is_refused(tmp_path: Path) -> None:

@@ -153,6 +153,25 @@ def test_which_source_gives_the_pair_is_a_switch(choice: SourcePair, winner: lis
     assert selected.pairs["pair_index"].to_list() == list(range(len(winner)))
 
 
+def test_a_random_source_is_drawn_for_each_prompt_by_its_id_and_the_seed() -> None:
+    names = [f"p{i}" for i in range(60)]
+    rows = frame(*(
+        (p, source, index, ("pass", "fail")[index], 0.9 - 0.1 * index)
+        for p in names for source in ("a", "b", "c") for index in (0, 1)
+    ))  # fmt: skip
+
+    def drawn(seed: int, rows: pl.DataFrame = rows) -> list[str]:
+        rule = math(source_pair=SourcePair.RANDOM, seed=seed)
+        pairs = select(rows, prompts(*names), rule).pairs
+        assert pairs["prompt_id"].to_list() == sorted(names)
+        return pairs["chosen_source"].to_list()
+
+    first = drawn(1)
+    assert all(12 <= first.count(source) <= 28 for source in ("a", "b", "c"))
+    assert drawn(1, rows.reverse()) == first
+    assert drawn(2) != first
+
+
 def test_an_answer_is_no_partner_of_its_own() -> None:
     """One answer a source, and no verifier: there is nothing to pair, which is another thing than a tie."""
     rows = frame(
