@@ -79,7 +79,8 @@ def response_spans(text: str, ids: np.ndarray, vocabulary: Vocabulary) -> Spans:
 def carried(source: Expected, at: np.ndarray, token_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The source's candidates at each pivot token: pivot ids int64 [P, k] and log-probabilities float64 [P, k].
 
-    Unmapped candidates are left out (-1, -inf). Of several that become one pivot token the likeliest counts.
+    Unmapped candidates are left out (-1, -inf), and so are outputs that are no token: an output matrix may be padded.
+    Of several that become one pivot token the likeliest counts.
 
     Args:
         at: source position of each pivot position [P]; -1: none.
@@ -88,7 +89,8 @@ def carried(source: Expected, at: np.ndarray, token_map: np.ndarray) -> tuple[np
     import numpy as np
 
     taken = source.top_ids[at]
-    ids = np.where((taken < 0) | (at < 0)[:, None], -1, token_map[taken])
+    is_token = (taken >= 0) & (taken < len(token_map)) & (at >= 0)[:, None]
+    ids = np.where(is_token, token_map[np.where(is_token, taken, 0)], -1)
     for k in range(1, ids.shape[1]):
         repeated = (ids[:, :k] == ids[:, k : k + 1]).any(axis=1)
         ids[repeated, k] = -1

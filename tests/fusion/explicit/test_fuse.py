@@ -149,6 +149,15 @@ def test_candidates_are_mapped_dropped_and_kept_once() -> None:
     assert np.exp(logprobs[0]).tolist() == pytest.approx([0.4, 0.0, 0.0, 0.1])
 
 
+def test_an_output_that_is_no_token_is_left_out() -> None:
+    """A model's output matrix may be padded: Qwen's has 151,936 rows, and its tokenizer fewer tokens."""
+    source = expected([0], [-1.0], [{10: 0.5, 21: 0.3, 4: 0.2}])
+    token_map = np.arange(20)
+    ids, logprobs = carried(source, np.array([0]), token_map)
+    assert ids.tolist() == [[10, -1, 4]]
+    assert np.exp(logprobs[0]).tolist() == pytest.approx([0.5, 0.0, 0.2])
+
+
 SOURCE = Vocabulary((b"</s>", b"Hel", b"lo", b" wor", b"ld"), frozenset({0}))
 PIVOT = Vocabulary((b"</s>", b"Hello", b" w", b"orld"), frozenset({0}))
 
