@@ -114,7 +114,8 @@ class FuseConfig:
     temperature: float = 1.0
     """Log-probabilities are divided by it before they are made into a distribution again."""
     keeps_residual: bool = False
-    """Leave the probability that the stored candidates lack unassigned, in place of scaling them up to 1."""
+    """Leave the probability that the stored candidates lack unassigned, in place of scaling them up to 1; a temperature
+    then acts among the candidates."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:

@@ -51,16 +51,18 @@ class Expected:
 
 
 def probabilities(top_logprobs: np.ndarray, temperature: float, keeps_residual: bool) -> np.ndarray:
-    """Probabilities of the candidates [T, k]; they add up to 1 or to what is stored of 1, to 0 without candidates."""
+    """Probabilities of the candidates [T, k]; they add up to 1 or to what is stored of 1, to 0 without candidates.
+
+    The temperature acts among the candidates: what a kept residual has of 1 it has at every temperature.
+    """
     import numpy as np
 
     scaled = top_logprobs / temperature
-    if keeps_residual:
-        return np.asarray(np.exp(scaled))
     best = scaled.max(axis=1, keepdims=True)
     weights = np.exp(scaled - np.where(np.isfinite(best), best, 0.0))
     total = weights.sum(axis=1, keepdims=True)
-    return np.asarray(weights / np.where(total > 0, total, 1.0))
+    mass = np.exp(top_logprobs).sum(axis=1, keepdims=True) if keeps_residual else 1.0
+    return np.asarray(mass * weights / np.where(total > 0, total, 1.0))
 
 
 def response_spans(text: str, ids: np.ndarray, vocabulary: Vocabulary) -> Spans:

@@ -86,6 +86,12 @@ def test_temperature_flattens() -> None:
     assert found[0].tolist() == pytest.approx([2 / 3, 1 / 3])
 
 
+def test_temperature_leaves_a_kept_residual_alone() -> None:
+    """At 2 the roots of 0.64 and 0.16 are as 2 to 1; they share the 0.8 that is stored."""
+    found = probabilities(np.log([[0.64, 0.16], [0.8, 0.2]]), 2.0, keeps_residual=True)
+    assert found.tolist() == [pytest.approx([0.8 * 2 / 3, 0.8 / 3]), pytest.approx([2 / 3, 1 / 3])]
+
+
 def test_the_residual_is_kept_where_asked() -> None:
     found = target(A, config=FuseConfig(keeps_residual=True))
     assert at(found, 0) == {3: 0.5, 7: 0.25}
