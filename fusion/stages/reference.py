@@ -66,7 +66,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         for finished in runtime.map(worker, tasks, placement, work.step.name) if total else ():
             receipt = finished.receipts[out.folder.path]
             out.accept(receipt)
-            done += sum(part.rows for part in receipt.parts)
+            done += sum(part.rows for part in (*receipt.parts, *receipt.drops))
             work.progress(done, total)
             if work.stopped():
                 break

@@ -3,6 +3,7 @@ objective, a checkpoint, LOGPROB and SOURCE_LOGPROB where the objective needs th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,16 +97,17 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
             choice=config.train.choice,
         )
         if config.objective.needs_reference:
-            rows = _with_references(work, rows)
+            rows = _with_references(work, rows, dropped)
         if config.objective.needs_sources:
             rows = _with_sources(work, rows, table, config.objective.roles)
         train(work, runtime, job, rows, dropped)
 
 
-def _with_references(work: Work, rows: list[TokenRow]) -> list[TokenRow]:
-    known = work.table_in("reference").read()
+def _with_references(work: Work, rows: list[TokenRow], dropped: Counter[str]) -> list[TokenRow]:
+    reference = work.table_in("reference")
+    known = reference.read()
     sums = dict(zip(known["tokens_id"].to_pylist(), known["logprob_sum"].to_pylist(), strict=True))
-    return with_references(rows, sums)
+    return with_references(rows, sums, set(reference.drops()["key"].to_pylist()), dropped)
 
 
 def _with_sources(

@@ -6,6 +6,7 @@ Whose tokens they are, and what a row of the result is called, is for those who 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,7 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion.artifact import PartFolder, Receipt
+from fusion.artifact import PartFolder, Receipt, reasons_of
+from fusion.schema import Reason
 from fusion.step import Placement
 from fusion.train.config import Dtype
 from fusion.writer import ArtifactWriter
@@ -75,7 +77,7 @@ class ForwardSession:
         self._out = out
 
     def process(self, task: object) -> Mapping[str, Receipt]:
-        """Compute and commit the rows of a task."""
+        """Compute and commit the rows of a task; a number that is none (overflow, a broken model) is dropped."""
         from fusion.rewards.logprobs import response_logprobs
 
         assert isinstance(task, ForwardTask)
@@ -84,10 +86,21 @@ class ForwardSession:
             known = self._sequences(task.part)
             prompts, responses = zip(*(known[one] for one in task.wanted), strict=True)
             found = response_logprobs(self._model, prompts, responses, TOKEN_BUDGET)
-        rows = [self._row(one, total, count) for one, (total, count) in sorted(zip(task.wanted, found, strict=True))]
-        parts = self._out.write(self._out.table.build(rows))
-        num_tokens = sum(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-        receipt = Receipt(parts, num_tokens=num_tokens, num_requests=len(rows), seconds=time.monotonic() - began)
+        numbers = sorted(zip(task.wanted, found, strict=True))
+        rows = [self._row(one, total, count) for one, (total, count) in numbers if math.isfinite(total)]
+        drops = [
+            ((one,), Reason.NOT_FINITE, f"its log-probability is {total}")
+            for one, (total, _) in numbers
+            if not math.isfinite(total)
+        ]
+        receipt = Receipt(
+            self._out.write(self._out.table.build(rows)),
+            self._out.write_drops(drops),
+            num_tokens=sum(len(p) + len(r) for p, r in zip(prompts, responses, strict=True)),
+            num_requests=len(numbers),
+            seconds=time.monotonic() - began,
+            reasons=reasons_of(drops),
+        )
         return {self._out.path: receipt}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,8 +122,14 @@ def _weighted(row: TokenRow, stored: Mapping[str, object]) -> TokenRow:
     return replace(row, weight=float(str(stored["weight"])), group=str(stored["prompt_id"]))
 
 
-def with_references(rows: Sequence[TokenRow], logprob_sums: Mapping[str, float]) -> list[TokenRow]:
+def with_references(
+    rows: Sequence[TokenRow], logprob_sums: Mapping[str, float], lost: Collection[str], dropped: Counter[str]
+) -> list[TokenRow]:
     """Join reference log-probabilities by `tokens_id`.
+
+    Args:
+        lost: tokens whose log-probability is no number; a row with such a response is left out.
+        dropped: where it is counted.
 
     Raises:
         ArtifactError: a response has none; its key is named.
@@ -131,6 +137,9 @@ def with_references(rows: Sequence[TokenRow], logprob_sums: Mapping[str, float])
     joined = []
     for row in rows:
         ids = [tokens_id(row.prompt_ids, response) for response in row.responses]
+        if any(one in lost for one in ids):
+            dropped[Reason.NOT_FINITE.value] += 1
+            continue
         if missing := [one for one in ids if one not in logprob_sums]:
             raise ArtifactError(
                 f"pair {row.key}: no reference log-probability for tokens {missing[0]}; the reference step was made "

@@ -105,3 +105,25 @@ def test_other_pairs_with_the_same_answers_ask_only_for_what_is_new(
     table = made(tmp_path / "new", source, other, runtime, [old.path])
     assert runtime.num_requests == 2
     assert table.accounts.rows_out == 14
+
+
+def test_a_number_that_is_none_is_dropped_and_counted(tmp_path: Path) -> None:
+    """Stored, it would make the loss of its pair NaN or infinite, or silently leave this source out of it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = make_pico_llama(tmp_path / "broken")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    z = Renderer.load(folder, ChatConfig()).response_ids("z")[0]
+    model.get_input_embeddings().weight.data[z] = float("nan")  # of what stands before it nothing is known
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(folder)
+    broken = ModelRef(uri=str(folder))
+    resolve(broken)
+    pairs = sealed(tmp_path / "pairs", PREFERENCE_PAIR, [pair_row(0, "0", "1"), pair_row(1, "z1", "2")])
+    table = made(tmp_path / "out", broken, pairs)
+    assert table.accounts.dropped | table.accounts.failed == {"not_finite": 1}
+    assert table.drops()["key"].to_pylist() == [f"p1/{hash_text('z1')}"]
+    assert len(by_key(table)) == 3

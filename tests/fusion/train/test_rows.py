@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -120,12 +121,21 @@ def test_numbers_of_sources_are_joined_by_prompt_and_text_and_what_is_lacking_is
 def test_references_are_found_by_tokens_whatever_the_row_is_called() -> None:
     row = TokenRow("a", (1, 2), ((3,), (4, 5)))
     known = {tokens_id((1, 2), (3,)): -1.5, tokens_id((1, 2), (4, 5)): -2.5}
-    assert with_references([row], known)[0].references == (-1.5, -2.5)
+    assert with_references([row], known, (), Counter())[0].references == (-1.5, -2.5)
+
+
+def test_a_row_whose_reference_is_no_number_is_left_out_and_counted() -> None:
+    row, other = TokenRow("a/0", (1, 2), ((3,), (4, 5))), TokenRow("b/0", (1, 2), ((3,), (6,)))
+    known = {tokens_id((1, 2), (3,)): -1.5, tokens_id((1, 2), (6,)): -2.5}
+    dropped = Counter[str]()
+    kept = with_references([row, other], known, {tokens_id((1, 2), (4, 5))}, dropped)
+    assert [one.key for one in kept] == ["b/0"]
+    assert dropped == {"not_finite": 1}
 
 
 def test_a_missing_reference_is_refused_by_name() -> None:
     with pytest.raises(ArtifactError, match="pair a/0: no reference"):
-        with_references([TokenRow("a/0", (1, 2), ((3,), (4, 5)))], {tokens_id((1, 2), (3,)): -1.5})
+        with_references([TokenRow("a/0", (1, 2), ((3,), (4, 5)))], {tokens_id((1, 2), (3,)): -1.5}, (), Counter())
 
 
 def test_tokens_that_move_between_prompt_and_response_have_another_id() -> None:
