@@ -136,7 +136,8 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     except FusionError:
         raise
     except Exception as error:
-        if getattr(error, "errno", None) in FULL or shutil.disk_usage(folder).free < NO_ROOM:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if getattr(error, "errno", None) in FULL or shutil.disk_usage(there).free < NO_ROOM:
             raise ArtifactError(no_space(folder)) from error
         raise
 

@@ -34,5 +34,6 @@ def test_a_library_that_does_not_say_why_it_failed_on_a_full_disk_is_put_into_wo
             location.full_disk_named(disk.folder),
         ):
             raise RuntimeError("unexpected pos 4096 vs 3988")
-    with pytest.raises(RuntimeError, match="unexpected"), location.full_disk_named(tmp_path):
-        raise RuntimeError("unexpected pos 4096 vs 3988")
+    for folder in (tmp_path, tmp_path / "not" / "made"):
+        with pytest.raises(RuntimeError, match="unexpected"), location.full_disk_named(folder):
+            raise RuntimeError("unexpected pos 4096 vs 3988")
