@@ -21,6 +21,7 @@ from fusion.merging.checkpoint import Files, Stored, opened
 from fusion.modelfiles import prepare
 from fusion.models import ModelRef
 from fusion.step import Placement
+from fusion.transfer import on_disk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model lies: a folder that all workers see, or a model that each machine prepares."""
+    """Where a model lies: a folder or URL that all workers see, or a model that each machine prepares."""
 
     model: ModelRef | str
     cache: str
 
     @property
     def folder(self) -> Path:
-        return Path(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache).expanduser())
+        if isinstance(self.model, str):
+            return on_disk(self.model)
+        return prepare(self.model, Path(self.cache).expanduser())
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from fusion.runtime import Runtime
 from fusion.schema import Reason
 from fusion.step import Placement
 from fusion.train.rows import TokenRow, sft_rows
+from fusion.transfer import on_disk
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
 
@@ -88,7 +89,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         config = work.step.config
         assert isinstance(config, DistributionsConfig)
         texts, out, placement = work.table_in("texts"), work.rows_out, work.step.placement
-        model = config.model or str(work.model_in("model").files.absolute())
+        model = config.model or work.model_in("model").place
         worker = DumpWorker(model, config.cache, config.chat, config.dump, texts.folder, out.folder)
         wanted: dict[str, tuple[str, str]] = {}
         for part in texts.parts:
@@ -112,7 +113,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
 
 @dataclass(frozen=True)
 class DumpWorker:
-    """Opens the model. `model` is a folder that all workers see, or is prepared where one runs."""
+    """Opens the model. `model` is a folder or URL that all workers see, or is prepared where one runs."""
 
     model: ModelRef | str
     cache: str
@@ -128,7 +129,7 @@ class DumpWorker:
 
         if not placement.gpus:
             torch.set_num_threads(max(1, round(placement.cpus)))
-        folder = Path(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
+        folder = on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
         trusts = isinstance(self.model, ModelRef) and self.model.trust_remote_code
         model = AutoModelForCausalLM.from_pretrained(
             folder,

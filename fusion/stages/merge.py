@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fusion import location
 from fusion.errors import StepFailed
 from fusion.merging import folder as merging
 from fusion.merging.base import MergeMethod
@@ -19,7 +20,7 @@ from fusion.merging.matching import Checkpoint
 from fusion.merging.stream import Place
 from fusion.modelfiles import DEFAULT_CACHE
 from fusion.models import ModelRef
-from fusion.runtime import Runtime
+from fusion.runtime import InProcess, Runtime
 from fusion.work import Work
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,10 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         shutil.rmtree(files, ignore_errors=True)
         merge = _merge(work, config)
         log.info("merging %s around %s", ", ".join(config.order), config.base.uri)
+        # Workers write into places of one file, which an object store has not: the driver merges, and sends it.
+        merges = runtime if location.is_local(work.files_out.place) else InProcess()
         notices = merging.run(
-            merge, files, runtime, work.step.placement, work.step.name, progress=work.progress, stopped=work.stopped
+            merge, files, merges, work.step.placement, work.step.name, progress=work.progress, stopped=work.stopped
         )
         if work.stopped():
             raise StepFailed(f"{work.step.name}: stopped; the same command starts it again")
@@ -67,7 +70,7 @@ def _merge(work: Work, config: MergeConfig) -> Merge:
     places = [Place(config.base, config.cache)]
     for name in config.order:
         ref = config.models[name]
-        made = str(work.model_in(f"model:{name}").files.absolute()) if ref is None else ref
+        made = work.model_in(f"model:{name}").place if ref is None else ref
         places.append(Place(made, config.cache))
     names = ("base", *config.order)
     found = [Checkpoint(name, place.folder) for name, place in zip(names, places, strict=True)]

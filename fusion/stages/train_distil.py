@@ -50,16 +50,17 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
         rows, dropped = sft_rows(work.table_in("texts").read().to_pylist(), renderer, config.train.max_length)
         kept = with_targets(rows, _tokens(work.table_in("targets")), dropped)
         files = work.files_out
-        workspace = Workspace(files.work.absolute())
+        workspace = Workspace(files.work_place)
         workspace.path.mkdir(parents=True, exist_ok=True)
         if kept and workspace.result() is None:
             targets = work.table_in("targets")
             write_targets(workspace.targets, (targets.folder.read(part.name) for part in targets.parts))
+            workspace.send_targets()
         job = TrainJob(
             model=config.model,
             cache=config.cache,
-            work=str(workspace.path),
-            files=str(files.files.absolute()),
+            work=files.work_place,
+            files=files.place,
             config=config.train,
             objective=None,
             chat_template=config.model.chat.template,

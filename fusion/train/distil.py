@@ -44,7 +44,7 @@ class DistilPhase(SftPhase):
         from peft import PeftModel
 
         super().follow(rows, plan, workspace, execution)
-        self.targets = SparseTargets.open(workspace.targets)
+        self.targets = SparseTargets.open(workspace.fetch_targets())
         add_sparse_head(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model)
 
     def _collated(self, batch: list[tuple[int, list[int]]]) -> dict[str, object]:

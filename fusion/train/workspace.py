@@ -56,6 +56,7 @@ class Workspace:
 
     @property
     def targets(self) -> Path:
+        """On the driver's machine; see `send_targets` and `fetch_targets`."""
         return self.path / "targets.arrow"
 
     @property
@@ -75,6 +76,21 @@ class Workspace:
         path = self.path / f"rows-{os.getpid()}.parquet"
         location.put(str(path), location.get(self._at("rows.parquet")))
         return path
+
+    def send_targets(self) -> None:
+        """The driver has written `targets`."""
+        if not self.is_shared:
+            fs, inner = location.filesystem(self._at(self.targets.name))
+            fs.put_file(str(self.targets), inner)
+            self.targets.unlink()
+
+    def fetch_targets(self) -> Path:
+        """The targets, on the machine of a training process; one copy a machine, which its processes map."""
+        if self.is_shared:
+            return self.targets
+        name, folder = self.targets.name, self.path / "fetched" / "targets"
+        fetch(self.place, {name: location.size(self._at(name))}, folder)
+        return folder / name
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -105,3 +105,28 @@ def test_two_processes_train_over_the_store(first: object, workspace: Path) -> N
         workspace, STORE, *SAVE, "name=two", "cluster.pools.checkpoint.replicas=2", "train.sft.learning_rate=1.0e-4"
     )
     assert done.returncode == 0, done.stdout + done.stderr + (workspace / "runs/two/log.txt").read_text()[-3000:]
+
+
+EXPLICIT = (
+    "source=[pico_a]", "explicit.dump.max_length=128", "explicit.train.max_length=128",
+    "explicit.train.global_batch_size=4", "explicit.train.epochs=1", "explicit.train.execution.save_every_steps=1",
+    "cluster.pools.checkpoint.replicas=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ("recipe=fusellm", "explicit.texts.held_out_frac=0.3", "explicit.texts.block_tokens=60"),
+        ("recipe=fusechat", "explicit.texts.form=answers", "+merge=sce"),
+    ],
+)
+def test_explicit_fusion_runs_over_the_store(workspace: Path, recipe: tuple[str, ...]) -> None:
+    """Distributions, training of two processes on targets, distributions of what was trained; merging what was."""
+    name = recipe[0].partition("=")[2]
+    done = fusion(workspace, STORE, *EXACT, f"name={name}", *recipe, *EXPLICIT)
+    assert done.returncode == 0, done.stdout + done.stderr + (workspace / f"runs/{name}/log.txt").read_text()[-3000:]
+    kinds = {str(step["kind"]) for step in result(workspace, name)["steps"]}  # type: ignore[attr-defined]
+    assert {"distributions", "targets", "checkpoint"} <= kinds
+    again = fusion(workspace, STORE, *EXACT, f"name={name}", *recipe, *EXPLICIT)
+    assert "done " not in again.stdout

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from fusion import lease, location
-from fusion.artifact import PartFolder, Receipt, open_artifact
+from fusion.artifact import Artifact, PartFolder, Receipt, open_artifact
+from fusion.chat import Renderer
 from fusion.errors import ArtifactError, ConfigError
-from fusion.schema import REWARD
+from fusion.explicit.config import DumpConfig
+from fusion.explicit.tables import FUSED_TARGET, TOKEN_DISTRIBUTION
+from fusion.merging.folder import MergeOutput
+from fusion.merging.linear import Linear
+from fusion.models import ChatConfig, ModelRef, resolve
+from fusion.runtime import Done, InProcess, Tasks, TrainSpec, WorkerSpec
+from fusion.schema import REWARD, SFT_EXAMPLE
+from fusion.stages import distributions, merge, train_distil
+from fusion.stages.distributions import DistributionsConfig
+from fusion.stages.merge import MergeConfig
+from fusion.stages.train_distil import TrainDistilConfig
+from fusion.step import Placement
+from fusion.table import Table
+from fusion.train.config import DistilConfig, Dtype, Execution
 from fusion.train.workspace import Workspace
 from fusion.transfer import on_disk
-from fusion.tree import TreeWriter, open_tree
+from fusion.tree import TreeArtifact, TreeWriter, open_tree
+from fusion.work import Input
 from fusion.writer import ArtifactWriter
+from tests.fusion.stages.test_training import sft_row, work_on
 from tests.s3_server import BUCKET, needs_s3, s3_server
+from tests.tiny import make_pico_llama
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +219,114 @@ def test_messages_cross_machines(store: str, monkeypatch: pytest.MonkeyPatch, tm
     assert driver.result() is None
     process.finish({"steps": 9})
     assert driver.result() == {"steps": 9}
+
+
+def test_targets_cross_machines(store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = Workspace(f"{store}/work")
+    driver.path.mkdir(parents=True)
+    driver.targets.write_bytes(b"targets")
+    driver.send_targets()
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    for _ in range(2):  # the machine's second process finds the copy of the first
+        assert Workspace(f"{store}/work").fetch_targets().read_bytes() == b"targets"
+
+
+class Elsewhere(InProcess):
+    """Workers on another machine: they see the store, and nothing of the driver's disk."""
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        home, aside = Path.home() / ".cache", Path.home() / "driver"
+        if home.exists():
+            home.rename(aside)
+        try:
+            yield
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+            if aside.exists():
+                aside.rename(home)
+
+    def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        with self.away():
+            yield from super().map(worker, tasks, placement, name)
+
+    def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
+        with self.away():
+            super().train(spec, placement, name)
+
+
+def trained(path: str, seed: int) -> TreeArtifact:
+    """A checkpoint of an earlier step, in the store."""
+    writer = TreeWriter(path)
+    make_pico_llama(writer.files, seed)
+    return writer.seal({})
+
+
+def stored(path: str, table: Table, rows: list[dict[str, object]]) -> Artifact:
+    writer = ArtifactWriter(path, table)
+    writer.expect({str(row["prompt_id"]) for row in rows})
+    writer.accept(Receipt(writer.folder.write(table.build(rows))))
+    return writer.seal({})
+
+
+def test_a_trained_model_is_read_on_another_machine(store: str) -> None:
+    inputs: dict[str, Input] = {
+        "texts": stored(f"{store}/texts/x-0", SFT_EXAMPLE, [sft_row(1, "two"), sft_row(2, "four")]),
+        "model": trained(f"{store}/checkpoint/sft-0", seed=0),
+    }
+    config = DistributionsConfig(source="pico", model=None, chat=ChatConfig(), dump=DumpConfig(max_length=64))
+    out = ArtifactWriter(f"{store}/distributions/x-0", TOKEN_DISTRIBUTION)
+    distributions.run([work_on(distributions.run, config, inputs, out, "distributions")], Elsewhere())
+    assert out.seal({}).accounts.rows_out == 2
+
+
+def test_trained_models_are_merged_into_the_store(store: str, tmp_path: Path) -> None:
+    """Bytes are written into the places of an open file, which a store of whole objects has not: the driver merges."""
+    base = ModelRef(uri=str(make_pico_llama(tmp_path / "base")))
+    resolve(base)
+    inputs: dict[str, Input] = {f"model:{n}": trained(f"{store}/checkpoint/{n}-0", n) for n in (1, 2)}
+    config = MergeConfig(
+        method=Linear(), base=base, models={"1": None, "2": None}, order=["1", "2"], output=MergeOutput()
+    )
+    out = TreeWriter(f"{store}/checkpoint/final-0")
+    merge.run([work_on(merge.run, config, inputs, out, "checkpoint")], Elsewhere())
+    name = "model.norm.weight"
+    parts = [load_file(inputs[f"model:{n}"].files / "model.safetensors")[name] for n in (1, 2)]  # type: ignore[union-attr]
+    merged = load_file(next(out.seal({}).files.glob("*.safetensors")))[name]
+    assert torch.allclose(merged, (parts[0] + parts[1]) / 2)
+
+
+@pytest.mark.slow
+def test_texts_and_targets_are_learnt_on_another_machine(store: str, tmp_path: Path) -> None:
+    ref = ModelRef(uri=str(make_pico_llama(tmp_path / "pico")))
+    resolve(ref)
+    rows = [sft_row(number, f"it is {2 * number}") for number in range(8)]
+    texts = stored(f"{store}/texts/x-0", SFT_EXAMPLE, rows)
+    renderer = Renderer.load(Path(ref.uri), ref.chat)
+    learnt = [
+        {
+            "prompt_id": row["prompt_id"],
+            "text_hash": "h",
+            "token_ids": (ids := renderer.response_ids(str(row["response"]))),
+            "widths": [1] * len(ids),
+            "top_ids": ids,
+            "top_probs": [np.float16(1.0)] * len(ids),
+            "winner": "pico",
+            "source_frac": 0.0,
+        }
+        for row in rows
+    ]
+    inputs: dict[str, Input] = {"texts": texts, "targets": stored(f"{store}/targets/x-0", FUSED_TARGET, learnt)}
+    train = DistilConfig(
+        global_batch_size=4, learning_rate=1e-3, max_length=64, dtype=Dtype.FLOAT32,
+        execution=Execution(micro_batch_size=4, save_every_steps=1),
+    )  # fmt: skip
+    out = TreeWriter(f"{store}/checkpoint/final-0")
+    config = TrainDistilConfig(model=ref, train=train)
+    train_distil.run([work_on(train_distil.run, config, inputs, out, "checkpoint")], Elsewhere())
+    sealed = out.seal({})
+    assert sealed.manifest["metrics"]["steps"] == train.epochs * 2  # type: ignore[index]
+    assert (sealed.files / "model.safetensors").is_file()
 
 
 def test_a_scheme_without_its_package_says_what_to_type() -> None:
