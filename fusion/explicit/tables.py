@@ -30,14 +30,18 @@ TOKEN_DISTRIBUTION = Table(
             "logprobs": pa.list_(pa.float32()),  # [T] of these tokens, nats
             "top_ids": pa.list_(pa.int32()),  # [T k] the likeliest tokens at each place, likeliest first
             "top_logprobs": pa.list_(pa.float16()),  # [T k] nats; log-probabilities, for fp16 logits may overflow
-            "residual": pa.list_(pa.float16()),  # [T] probability of all other tokens together
+            "residual": pa.list_(pa.float16()),  # [T] of all other tokens together; see below
         }
     ),
     key=("prompt_id",),
     unit=("prompt_id",),
     guard="text_hash",
 )
-"""What one model expects at each place of given responses; the entry for a token is what stood before it was read."""
+"""What one model expects at each place of given responses; the entry for a token is what stood before it was read.
+
+No step reads `residual`: it is for who looks whether k is large enough, and 1 less the sum of k numbers in fp16 would
+be lost in their rounding.
+"""
 
 LINK_COUNT = Table(
     "link_count",
