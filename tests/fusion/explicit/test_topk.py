@@ -59,9 +59,7 @@ def assert_dense(model: PreTrainedModel, prompt: list[int], response: list[int],
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])
 @pytest.mark.parametrize("chunk_logits", [topk.CHUNK_LOGITS, VOCAB * 3, 1])
-def test_they_are_those_of_a_dense_softmax(
-    family: str, chunk_logits: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_are_those_of_a_dense_softmax(family: str, chunk_logits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of sequences of all lengths, cut into chunks that end within a response."""
     monkeypatch.setattr(topk, "CHUNK_LOGITS", chunk_logits)
     model, (prompts, responses) = made(family), ragged(9)
