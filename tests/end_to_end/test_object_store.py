@@ -118,7 +118,7 @@ EXPLICIT = (
     "recipe",
     [
         ("recipe=fusellm", "explicit.texts.held_out_frac=0.3", "explicit.texts.block_tokens=60"),
-        ("recipe=fusechat", "explicit.texts.form=answers", "+merge=sce"),
+        ("recipe=fusechat", "explicit.texts.form=answers", "merge=linear"),
     ],
 )
 def test_explicit_fusion_runs_over_the_store(workspace: Path, recipe: tuple[str, ...]) -> None:

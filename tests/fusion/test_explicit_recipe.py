@@ -28,17 +28,19 @@ Run = Callable[..., tuple[Recipe, Outcome]]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """The target, and two sources of longer tokens."""
     from pydoc_data.topics import topics
 
     folder = tmp_path_factory.mktemp("models")
+    texts = [text[:2000] for text in topics.values()]
     target = make_pico_llama(folder / "pico")
-    return target, make_pico_bpe(folder / "bpe", [text[:2000] for text in topics.values()])
+    return target, make_pico_bpe(folder / "bpe", texts), make_pico_bpe(folder / "short", texts, seed=2, vocab=300)
 
 
 @pytest.fixture
-def run(models: tuple[Path, Path], tmp_path: Path) -> Run:
-    target, source = models
+def run(models: tuple[Path, Path, Path], tmp_path: Path) -> Run:
+    target, source, second = models
 
     def go(*overrides: str, runtime: InProcess | None = None) -> tuple[Recipe, Outcome]:
         tree = composed(
@@ -59,7 +61,7 @@ def run(models: tuple[Path, Path], tmp_path: Path) -> Run:
                 "explicit.train.max_length=128",
                 "explicit.train.learning_rate=1e-3",
                 "cluster.pools.distributions.part_rows=4",
-                *overrides,
+                *(one.format(second=second) for one in overrides),
             ]
         )
         recipe = build(typed(tree))
@@ -107,6 +109,27 @@ def test_many_into_one_from_texts_to_losses_on_unseen_ones(run: Run) -> None:
     trained = ("final", "plain")
     again_made = {f"checkpoint/{role}" for role in trained} | {f"distributions/evaluation-{role}" for role in trained}
     assert fresh == again_made | {"targets/all", "text_losses/scores"}
+
+
+SECOND = (
+    "source=[gemma3_270m,smollm2_135m]", "sources.smollm2_135m.model.uri={second}",
+    "sources.smollm2_135m.model.revision=''", "sources.smollm2_135m.model.shape=null",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_of_two_sources_each_is_asked_and_the_best_reader_wins(run: Run) -> None:
+    """All are random; by byte, the model of the longest tokens has the least to pay for a text."""
+    recipe, outcome = run(*SECOND, "target.name=target", "explicit.fuse.per=byte", "explicit.texts.held_out_frac=0")
+    names = {"target", "gemma3_270m", "smollm2_135m"}
+    steps = {"targets/all"} | {f"distributions/{name}" for name in names}
+    assert steps | {"link_counts/target-gemma3_270m", "link_counts/target-smollm2_135m"} <= recipe.steps.keys()
+    targets = table(recipe, outcome, "targets/all")
+    assert targets.accounts.rows_out > 20
+    winners = targets.read(["winner"])["winner"].to_pylist()
+    assert set(winners) == {"gemma3_270m"}
+    other, average = run(*SECOND, "target.name=target", "explicit.fuse.rule=avg_ce", "explicit.texts.held_out_frac=0")
+    assert set(table(other, average, "targets/all").read(["winner"])["winner"].to_pylist()) == {None}
 
 
 @pytest.mark.slow

@@ -145,6 +145,52 @@ def test_by_token_each_stretch_has_its_own_winner() -> None:
     assert losses[1].tolist() == pytest.approx([2.0, 2.0, 0.9, 0.2])
 
 
+C = expected([3, 4], [-0.2, -0.6], [{9: 0.9, 3: 0.1}, {}])
+
+
+def test_of_three_the_best_reader_is_learnt_and_where_it_is_silent_the_pivot() -> None:
+    """Many into one (FuseLLM). Losses a token: A 1.0, B 0.7, C 0.4."""
+    found = target(A, B, C, config=FuseConfig())
+    assert (found.winner, found.source_frac) == (2, 0.5)
+    assert at(found, 0) == {9: 0.9, 3: 0.1}
+    assert at(found, 1) == {4: 0.8, 5: 0.2}
+
+
+def test_of_three_each_has_its_weight_and_the_silent_one_s_goes_to_the_pivot() -> None:
+    found = target(A, B, C, config=FuseConfig(rule=FuseRule.AVG_CE))
+    a, b, c = (math.exp(-loss) / (math.exp(-1.0) + math.exp(-0.7) + math.exp(-0.4)) for loss in (1.0, 0.7, 0.4))
+    assert (found.winner, found.source_frac) == (None, 1.0)
+    assert at(found, 0) == {3: a * 2 / 3 + b * 0.75 + c * 0.1, 7: a / 3, 8: b * 0.25, 9: c * 0.9}
+    assert at(found, 1) == {4: (a + c) * 0.8 + b, 5: (a + c) * 0.2}
+
+
+def test_by_token_each_stretch_of_three_models_learns_from_its_own_best_reader() -> None:
+    """Pivot `ab|cd|ef|end`; one source `abc|d|ef|end`, the other `ab|cdef|end`: stretches abcdef and end, since no
+    inner offset is a token's end of all three. Of abcdef the second source reads best, of the end the pivot."""
+    pivot = expected([1, 2, 3, 0], [-2.0, -2.0, -1.0, -0.1], [{i: 0.5, 20 + i: 0.5} for i in (1, 2, 3, 0)])
+    first = expected([5, 6, 7, 0], [-1.5, -1.5, -1.0, -0.2], [{i: 1.0} for i in (5, 6, 7, 0)])
+    second = expected([8, 9, 0], [-1.0, -1.0, -0.3], [{i: 1.0} for i in (8, 9, 0)])
+    spans = [
+        Spans(pivot.token_ids, np.array([2, 4, 6, 6]), np.zeros(4)),
+        Spans(first.token_ids, np.array([3, 4, 6, 6]), np.zeros(4)),
+        Spans(second.token_ids, np.array([2, 6, 6]), np.zeros(3)),
+    ]
+    config = FuseConfig(scope=Scope.TOKEN, per=Per.BYTE)
+    models = [pivot, first, second]
+    losses = cross_entropies(list(zip(models, spans, strict=True)), config)
+    assert [ce.tolist() for ce in losses] == [
+        pytest.approx([5.0] * 3 + [0.1]), pytest.approx([4.0] * 3 + [0.2]), pytest.approx([2.0] * 3 + [0.3])
+    ]  # fmt: skip
+    same = np.arange(30)
+    parts = [carried_model(pivot.top_ids, pivot.top_logprobs, losses[0], config)]
+    for model, own, ce in zip(models[1:], spans[1:], losses[1:], strict=True):
+        parts.append(carried_model(*carried(model, places(own, spans[0]), same), ce, config))
+    found = fuse(parts, pivot.token_ids, config)
+    # `ab` after nothing and `cd` after ab are the second source's; before ef it never stood, so there the pivot speaks.
+    assert [at(found, place) for place in range(4)] == [{8: 1.0}, {9: 1.0}, {3: 0.5, 23: 0.5}, {0: 0.5, 20: 0.5}]
+    assert (found.winner, found.source_frac) == (None, 0.5)
+
+
 def test_candidates_are_mapped_dropped_and_kept_once() -> None:
     """Two source tokens of one pivot token: the likelier counts. An unmapped one is left out, not sent to the end."""
     source = expected([0], [-1.0], [{10: 0.4, 11: 0.3, 12: 0.2, 13: 0.1}])
