@@ -59,6 +59,9 @@ class Misaligned(Choice):
     """The pivot's own distribution."""
     ONE_HOT = "one_hot"
     """The token that comes next."""
+    PAPERS = "papers"
+    """As the papers' code: the token that comes next where no token of the source stands for the pivot's, the pivot's
+    own distribution where one does and no candidate of it is a token of the pivot."""
 
 
 @dataclass(kw_only=True)
@@ -111,6 +114,7 @@ class FuseConfig:
     scope: Scope = Scope.SEQUENCE
     per: Per = Per.TOKEN
     misaligned: Misaligned = Misaligned.PIVOT
+    """Ours: a source has nothing to say of such a place, nor of its token; the papers': papers."""
     temperature: float = 1.0
     """Log-probabilities are divided by it before they are made into a distribution again."""
     keeps_residual: bool = False

@@ -33,6 +33,8 @@ class Carried:
     """float64 [P, k]; 0 where there is no candidate."""
     cross_entropy_P: np.ndarray
     """Of the text around each place, float64 [P]; one number for all of them where the scope is the sequence."""
+    is_aligned_P: np.ndarray
+    """Whether the model has a place for the pivot's, bool [P]; it may still have no candidate there."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ def fuse(models: Sequence[Carried], labels: np.ndarray, config: FuseConfig) -> T
 
     weights_JP = _weights(np.stack([model.cross_entropy_P for model in models]), config.rule)
     empty_JP = np.stack([(model.probs <= 0).all(axis=1) for model in models])
-    # Where a model has nothing to say its weight goes to what stands in for it.
-    stand_in_P = np.where(empty_JP, weights_JP, 0.0).sum(axis=0)
+    # Where a model has nothing to say its weight goes to the pivot, or else to the token that comes next.
+    to_pivot_JP = empty_JP & ~empty_JP[0]
+    if config.misaligned is Misaligned.ONE_HOT:
+        to_pivot_JP[:] = False
+    elif config.misaligned is Misaligned.PAPERS:
+        to_pivot_JP &= np.stack([model.is_aligned_P for model in models])
     spoken_JP = np.where(empty_JP, 0.0, weights_JP)
-    if config.misaligned is Misaligned.PIVOT:
-        spoken_JP[0] += np.where(empty_JP[0], 0.0, stand_in_P)
-        stand_in_P = np.where(empty_JP[0], stand_in_P, 0.0)
+    spoken_JP[0] += np.where(to_pivot_JP, weights_JP, 0.0).sum(axis=0)
+    stand_in_P = np.where(empty_JP & ~to_pivot_JP, weights_JP, 0.0).sum(axis=0)
     ids = np.concatenate([*(model.ids for model in models), labels[:, None]], axis=1)
     parts = [w[:, None] * model.probs for w, model in zip(spoken_JP, models, strict=True)]
     ids, probs = _summed(ids, np.concatenate([*parts, stand_in_P[:, None]], axis=1))
@@ -74,12 +79,14 @@ def fuse(models: Sequence[Carried], labels: np.ndarray, config: FuseConfig) -> T
     return Target(ids, probs, int(winners[0]) if len(winners) else None, float(says_P.mean()) if len(says_P) else 0.0)
 
 
-def carried_model(ids: np.ndarray, logprobs: np.ndarray, cross_entropy_P: np.ndarray, config: FuseConfig) -> Carried:
+def carried_model(
+    ids: np.ndarray, logprobs: np.ndarray, is_aligned_P: np.ndarray, cross_entropy_P: np.ndarray, config: FuseConfig
+) -> Carried:
     """Candidates at the pivot's places as probabilities."""
     import numpy as np
 
     probs = probabilities(logprobs, config.temperature, config.keeps_residual)
-    return Carried(ids, np.where(ids < 0, 0.0, probs), cross_entropy_P)
+    return Carried(ids, np.where(ids < 0, 0.0, probs), cross_entropy_P, is_aligned_P)
 
 
 def cross_entropies(models: Sequence[tuple[Expected, Spans]], config: FuseConfig) -> list[np.ndarray]:

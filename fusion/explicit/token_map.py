@@ -35,6 +35,8 @@ class MapMode(Choice):
     pair is slightly the worse for it."""
     MIN_EDIT = "min_edit"
     """The nearest in spelling of the whole vocabulary; FuseLLM's default. Slow: every piece against every other."""
+    EXACT = "exact"
+    """None: what is no token of the pivot is left out. FuseLLM's exact match (EM, "hard" in its code)."""
     FIRST_PIECE = "first_piece"
     """The longest pivot token that its bytes begin with: what a pivot would have to say first."""
 
@@ -135,9 +137,14 @@ def _first_piece(
             found[number] = next((one for one in prefixes if one is not None), -1)
 
 
+def _exact(*_: object) -> None:
+    """Equal bytes are all there is."""
+
+
 _CHOOSE: dict[MapMode, Callable[..., None]] = {
     MapMode.FREQUENCY: _by_counts(_frequency),
     MapMode.FUSECHAT_CODE: _by_counts(_fusechat_code),
     MapMode.MIN_EDIT: _min_edit,
+    MapMode.EXACT: _exact,
     MapMode.FIRST_PIECE: _first_piece,
 }

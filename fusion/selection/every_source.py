@@ -7,6 +7,9 @@ and the weights of the others sum to 1 all the same. exp(H(w)), the effective nu
 equal to their number where the temperature is too high for the reward's scale, 1 where it is so low that one source
 takes all, which is the best of all sources again.
 
+The paper also weighs RLOO so. It is left out: its advantages are of answers that the policy samples as it is trained,
+and here training reads tables.
+
 The formula is taken from an abstract and from memory, not checked against the paper; so is the temperature.
 """
 

@@ -180,6 +180,8 @@ class FuseSession:
         return {worker.out.path: receipt}
 
     def _fused(self, text: str, models: Sequence[Expected]) -> Target:
+        import numpy as np
+
         config = self._worker.config.fuse
         spans = [
             response_spans(text, model.token_ids, reader.vocabulary)
@@ -187,10 +189,12 @@ class FuseSession:
         ]
         losses = cross_entropies(list(zip(models, spans, strict=True)), config)
         pivot = models[0]
-        parts = [carried_model(pivot.top_ids, pivot.top_logprobs, losses[0], config)]
+        everywhere = np.ones(len(pivot.token_ids), dtype=bool)
+        parts = [carried_model(pivot.top_ids, pivot.top_logprobs, everywhere, losses[0], config)]
         for number, (source, one) in enumerate(zip(models[1:], spans[1:], strict=True), 1):
             at = self._places(number, one, spans[0])
-            parts.append(carried_model(*carried(source, at, self._maps[number - 1]), losses[number], config))
+            candidates = carried(source, at, self._maps[number - 1])
+            parts.append(carried_model(*candidates, at >= 0, losses[number], config))
         return fuse(parts, pivot.token_ids, config)
 
     def _places(self, number: int, source: Spans, pivot: Spans) -> np.ndarray:

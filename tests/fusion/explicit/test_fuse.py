@@ -38,7 +38,10 @@ def target(*models: Expected, config: FuseConfig, spans: list[Spans] | None = No
     """Fuse models of one tokenizer."""
     own = spans or [Spans(model.token_ids, np.arange(1, len(model.token_ids) + 1), np.zeros(0)) for model in models]
     losses = cross_entropies(list(zip(models, own, strict=True)), config)
-    parts = [carried_model(m.top_ids, m.top_logprobs, ce, config) for m, ce in zip(models, losses, strict=True)]
+    everywhere = np.ones(len(models[0].token_ids), dtype=bool)
+    parts = [
+        carried_model(m.top_ids, m.top_logprobs, everywhere, ce, config) for m, ce in zip(models, losses, strict=True)
+    ]
     return fuse(parts, models[0].token_ids, config)
 
 
@@ -107,6 +110,23 @@ def test_where_the_winner_has_nothing_to_say_something_stands_in(
     found = target(A, silent, config=FuseConfig(misaligned=misaligned))
     assert at(found, 0) == first
     assert found.source_frac == 0.5
+
+
+def test_the_papers_tell_no_counterpart_from_no_candidate() -> None:
+    """At the first place the source has no token for the pivot's; at the second its candidates are all unmapped."""
+    source = expected([8, 9], [-0.1, -0.1], [{11: 1.0}, {12: 1.0}])
+    unmapped, at_source = np.full(20, -1), np.array([-1, 1])
+    found = {}
+    for misaligned in Misaligned:
+        config = FuseConfig(misaligned=misaligned)
+        silent = carried_model(*carried(source, at_source, unmapped), at_source >= 0, np.full(2, 0.1), config)
+        pivot = carried_model(A.top_ids, A.top_logprobs, np.ones(2, dtype=bool), np.full(2, 1.0), config)
+        fused = fuse([pivot, silent], A.token_ids, config)
+        found[misaligned] = [at(fused, place) for place in (0, 1)]
+    own = [{3: 2 / 3, 7: 1 / 3}, {4: 0.8, 5: 0.2}]
+    assert found[Misaligned.PIVOT] == own
+    assert found[Misaligned.ONE_HOT] == [{3: 1.0}, {4: 1.0}]
+    assert found[Misaligned.PAPERS] == [{3: 1.0}, own[1]]
 
 
 def test_in_an_average_only_the_silent_model_s_weight_moves() -> None:
@@ -182,9 +202,10 @@ def test_by_token_each_stretch_of_three_models_learns_from_its_own_best_reader()
         pytest.approx([5.0] * 3 + [0.1]), pytest.approx([4.0] * 3 + [0.2]), pytest.approx([2.0] * 3 + [0.3])
     ]  # fmt: skip
     same = np.arange(30)
-    parts = [carried_model(pivot.top_ids, pivot.top_logprobs, losses[0], config)]
+    parts = [carried_model(pivot.top_ids, pivot.top_logprobs, np.ones(4, dtype=bool), losses[0], config)]
     for model, own, ce in zip(models[1:], spans[1:], losses[1:], strict=True):
-        parts.append(carried_model(*carried(model, places(own, spans[0]), same), ce, config))
+        place = places(own, spans[0])
+        parts.append(carried_model(*carried(model, place, same), place >= 0, ce, config))
     found = fuse(parts, pivot.token_ids, config)
     # `ab` after nothing and `cd` after ab are the second source's; before ef it never stood, so there the pivot speaks.
     assert [at(found, place) for place in range(4)] == [{8: 1.0}, {9: 1.0}, {3: 0.5, 23: 0.5}, {0: 0.5, 20: 0.5}]

@@ -63,6 +63,11 @@ def test_min_edit_looks_at_the_whole_vocabulary() -> None:
     assert mapped(MapMode.MIN_EDIT)[b"cat"] == b"cap"
 
 
+def test_exact_leaves_out_what_the_pivot_has_not_whatever_it_was_aligned_with() -> None:
+    found = mapped(MapMode.EXACT, (3, 3, 5), (4, 3, 5))
+    assert {piece for piece, other in found.items() if other is not None} == {b" run", b"<|tool|>", b"</s>"}
+
+
 def test_first_piece_is_what_the_pivot_would_say_first() -> None:
     assert mapped(MapMode.FIRST_PIECE)[b" running"] == b" run"
     assert mapped(MapMode.FIRST_PIECE)[b"xyz"] is None
