@@ -10,19 +10,25 @@ One number a source and response is all that is needed, and no alignment of toke
 reference in the intended direction only. Weights: AVERAGE 1/N; CONFIDENCE proportional to 1 / (-m_i + eps); MAX_MARGIN
 all on the model farthest from the starting one (the paper's best, and the default). Our readings, where the paper
 leaves it open: weights are taken from clipped values (a source whose whole difference is clipped away else wins and
-gives nothing); on each response by itself; "the initial pivot" is the model that preference training starts from (after
-SFT the SFT checkpoint). A source that could not read a response takes no part in it. A source's m_i counts its end of
-turn where its template has one (see `fusion.train.source_logprobs`). The paper's variants with WRPO's and IPO's losses
-are left out.
+gives nothing), `weights_from`; on each response by itself, `weights_of`; "the initial pivot" is the model that
+preference training starts from (after SFT the SFT checkpoint). A source that could not read a response takes no part in
+it. A source's m_i counts its end of turn where its template has one (see `fusion.train.source_logprobs`).
+
+With form=ipo (the paper's InfiFPO-IPO) the margin is drawn to a value, and h above is without beta:
+
+    loss    = (h - 1 / (2 beta))^2
+
+The paper's variant with WRPO's loss is left out: it needs sources' numbers of triples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from fusion.choice import Choice
-from fusion.objectives.base import Loss, RoleLogProbs, SmoothedObjective, preference_loss
+from fusion.errors import ConfigError
+from fusion.objectives.base import Loss, RoleLogProbs, SmoothedObjective, preference_loss, reward_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +41,27 @@ class Fusion(Choice):
     MAX_MARGIN = "max_margin"
     CONFIDENCE = "confidence"
     AVERAGE = "average"
+
+
+class WeightsFrom(Choice):
+    """Which numbers decide on the weights of the models."""
+
+    CLIPPED = "clipped"
+    RAW = "raw"
+    """As the sources gave them; the weights are then of the clipped ones."""
+
+
+class WeightsOf(Choice):
+    """What the weights are decided on for."""
+
+    RESPONSE = "response"
+    PAIR = "pair"
+    """Both responses together: the sum of both distances, the mean of both log-probabilities."""
+
+
+class Form(Choice):
+    SIGMOID = "sigmoid"
+    IPO = "ipo"
 
 
 @dataclass(kw_only=True)
@@ -55,46 +82,69 @@ class Infifpo(SmoothedObjective):
     """How the sources' numbers become one; the paper's best is max_margin."""
     clip: bool = True
     """Clip each source by the starting model; false: the paper's ablation."""
+    weights_from: WeightsFrom = field(default=WeightsFrom.CLIPPED, metadata={"absent_when": WeightsFrom.CLIPPED})
+    weights_of: WeightsOf = field(default=WeightsOf.RESPONSE, metadata={"absent_when": WeightsOf.RESPONSE})
+    form: Form = field(default=Form.SIGMOID, metadata={"absent_when": Form.SIGMOID})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form is Form.IPO and self.label_smoothing:
+            raise ConfigError(
+                "objective.label_smoothing has no meaning with form=ipo; 1 / (2 beta) is a setting already"
+            )
 
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None
         assert reference.source_logprob_mean_SRB is not None
         pivot_RB = reference.logprob_sum_RB / reference.num_tokens_RB
-        fused_RB = fused_reference(pivot_RB, reference.source_logprob_mean_SRB, self.fusion, self.clip)
-        loss = preference_loss(
-            self.beta * (policy.logprob_sum_RB / policy.num_tokens_RB - fused_RB), self.label_smoothing
-        )
+        fused_RB = self.fused_reference(pivot_RB, reference.source_logprob_mean_SRB)
+        ratio_RB = policy.logprob_sum_RB / policy.num_tokens_RB - fused_RB
+        if self.form is Form.IPO:
+            chosen_B, rejected_B = ratio_RB
+            metrics = reward_metrics(self.beta * chosen_B, self.beta * rejected_B)
+            loss = Loss((chosen_B - rejected_B - 1 / (2 * self.beta)) ** 2, metrics)
+        else:
+            loss = preference_loss(self.beta * ratio_RB, self.label_smoothing)
         moved_B = (fused_RB != pivot_RB).any(0)
         return Loss(loss.per_example_B, {**loss.metrics, "reference_moved": (moved_B.sum(), moved_B.numel())})
 
+    def fused_reference(self, pivot_RB: Tensor, sources_SRB: Tensor) -> Tensor:
+        """m_fu [R, B] of the module's docstring; roles chosen, rejected.
 
-def fused_reference(pivot_RB: Tensor, sources_SRB: Tensor, fusion: Fusion, clip: bool) -> Tensor:
-    """m_fu [R, B] of the module's docstring; roles chosen, rejected.
+        Args:
+            pivot_RB: mean log-probability of a token under the starting model.
+            sources_SRB: the same under each source; NaN: it takes no part.
+        """
+        import torch
 
-    Args:
-        pivot_RB: mean log-probability of a token under the starting model.
-        sources_SRB: the same under each source; NaN: it takes no part.
-    """
+        raw_SRB = torch.cat([pivot_RB[None], sources_SRB])
+        models_SRB = clipped(raw_SRB) if self.clip else raw_SRB
+        deciding_SRB = models_SRB if self.weights_from is WeightsFrom.CLIPPED else raw_SRB
+        return (fusion_weights(deciding_SRB, self.fusion, self.weights_of) * models_SRB.nan_to_num()).sum(0)
+
+
+def clipped(models_SRB: Tensor) -> Tensor:
+    """Each model by the first: not below it for the chosen, not above it for the rejected response; NaN stays NaN."""
     import torch
 
-    if clip:  # NaN stays NaN
-        sources_SRB = torch.stack(
-            [torch.maximum(sources_SRB[:, 0], pivot_RB[0]), torch.minimum(sources_SRB[:, 1], pivot_RB[1])], 1
-        )
-    models_SRB = torch.cat([pivot_RB[None], sources_SRB])
-    return (fusion_weights(models_SRB, fusion) * models_SRB.nan_to_num()).sum(0)
+    chosen_SB = torch.maximum(models_SRB[:, 0], models_SRB[0, 0])
+    rejected_SB = torch.minimum(models_SRB[:, 1], models_SRB[0, 1])
+    return torch.stack([chosen_SB, rejected_SB], 1)
 
 
-def fusion_weights(models_SRB: Tensor, fusion: Fusion) -> Tensor:
+def fusion_weights(models_SRB: Tensor, fusion: Fusion, of: WeightsOf = WeightsOf.RESPONSE) -> Tensor:
     """gamma [S, R, B], which sum to 1 over models; the first model is the starting one, and NaN gets weight 0."""
     import torch
     from torch.nn.functional import one_hot
 
-    is_there_SRB = ~models_SRB.isnan()
+    distance_SRB = (models_SRB - models_SRB[0]).abs()
+    if of is WeightsOf.PAIR:
+        distance_SRB = distance_SRB.sum(1, keepdim=True).expand_as(models_SRB)
+        models_SRB = models_SRB.mean(1, keepdim=True).expand_as(models_SRB)
     if fusion is Fusion.MAX_MARGIN:
-        distance_SRB = (models_SRB - models_SRB[0]).abs().nan_to_num(nan=-1.0)
         # argmax returns the first of equals: the starting model where nothing differs from it.
-        return one_hot(distance_SRB.argmax(0), len(models_SRB)).movedim(-1, 0).to(models_SRB.dtype)
+        farthest_RB = distance_SRB.nan_to_num(nan=-1.0).argmax(0)
+        return one_hot(farthest_RB, len(models_SRB)).movedim(-1, 0).to(models_SRB.dtype)
     raw_SRB = torch.ones_like(models_SRB) if fusion is Fusion.AVERAGE else 1 / (CONFIDENCE_EPS - models_SRB)
-    weights_SRB = torch.where(is_there_SRB, raw_SRB, torch.zeros_like(raw_SRB))
+    weights_SRB = torch.where(models_SRB.isnan(), torch.zeros_like(raw_SRB), raw_SRB)
     return weights_SRB / weights_SRB.sum(0)

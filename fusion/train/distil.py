@@ -6,9 +6,9 @@
 Only the logits of a chunk of places exist at a time; the backward pass computes them again. The papers' code builds two
 dense tensors [batch, tokens, vocabulary] of targets beside the logits.
 
-Of FuseLLM's code three kinds of target are left out, of which its paper has no result: "hard" (the likeliest token of
-the fused distribution alone), "hard_and_decay" (the same, with a label_weight that rises to 1) and "soft" (each
-sequence's loss times exp(-CE) of its winner, for batches of one).
+Of FuseLLM's code three kinds of target beside its default are left out: "hard" (the likeliest token of the fused
+distribution alone), "hard_and_decay" (the same, with a label_weight that rises to 1) and "soft" (each sequence's loss
+times exp(-CE) of its winner, for batches of one).
 
 Shapes: N rows, T tokens, K columns of responses, M response tokens of a micro-batch (row by row), W candidates,
 H hidden width, V vocabulary.

@@ -11,7 +11,7 @@ import torch
 from fusion.errors import ConfigError
 from fusion.objectives.base import Objective, RoleLogProbs
 from fusion.objectives.dpo import Dpo
-from fusion.objectives.infifpo import Fusion, Infifpo, fused_reference, fusion_weights
+from fusion.objectives.infifpo import Form, Fusion, Infifpo, WeightsFrom, WeightsOf, fusion_weights
 from fusion.objectives.ipo import Ipo
 from fusion.objectives.ln_dpo import LnDpo
 from fusion.objectives.simpo import Simpo
@@ -173,7 +173,7 @@ CLIPPED = {
 @pytest.mark.parametrize("fusion", list(Fusion))
 def test_the_fused_reference_equals_its_formula_by_hand(fusion: Fusion) -> None:
     pivot_RB = torch.tensor(REFERENCE) / torch.tensor(LENGTHS)
-    fused = fused_reference(pivot_RB, torch.tensor(SOURCES), fusion, clip=True)
+    fused = Infifpo(fusion=fusion).fused_reference(pivot_RB, torch.tensor(SOURCES))
     for role in (0, 1):
         assert fused[role].tolist() == pytest.approx(CLIPPED[fusion][role], abs=1e-5)
 
@@ -189,7 +189,7 @@ def test_infifpo_equals_ln_dpo_against_the_fused_reference() -> None:
 
 def test_unclipped_max_margin_takes_the_farthest_source_in_either_direction() -> None:
     pivot_RB = torch.tensor(REFERENCE) / torch.tensor(LENGTHS)
-    fused = fused_reference(pivot_RB, torch.tensor(SOURCES), Fusion.MAX_MARGIN, clip=False)
+    fused = Infifpo(clip=False).fused_reference(pivot_RB, torch.tensor(SOURCES))
     # chosen: differences 0.3 | 0.3 (a tie but for rounding), 0.6 | 0.2, 1.0 | 1.5
     assert fused[0, 1:].tolist() == pytest.approx([-2.0, -3.0])
     # rejected: 1.0 | 0.5, 0.225 | 0.375, 2.1 | 0.9
@@ -208,11 +208,60 @@ def test_weights_of_models_sum_to_1_and_an_absent_one_has_none(fusion: Fusion) -
 @pytest.mark.parametrize("fusion", list(Fusion))
 def test_a_source_that_could_not_read_a_response_takes_no_part_in_it(fusion: Fusion) -> None:
     pivot_RB = torch.tensor(REFERENCE) / torch.tensor(LENGTHS)
-    absent = torch.full((1, 2, 3), math.nan)
-    alone = fused_reference(pivot_RB, torch.tensor(SOURCES[:1]), fusion, clip=True)
-    with_absent = fused_reference(pivot_RB, torch.cat([torch.tensor(SOURCES[:1]), absent]), fusion, clip=True)
+    absent, objective = torch.full((1, 2, 3), math.nan), Infifpo(fusion=fusion)
+    alone = objective.fused_reference(pivot_RB, torch.tensor(SOURCES[:1]))
+    with_absent = objective.fused_reference(pivot_RB, torch.cat([torch.tensor(SOURCES[:1]), absent]))
     assert torch.allclose(alone, with_absent)
-    assert torch.allclose(fused_reference(pivot_RB, absent, fusion, clip=True), pivot_RB)
+    assert torch.allclose(objective.fused_reference(pivot_RB, absent), pivot_RB)
+
+
+# One pair. Starting model -1.0, -2.0. First source: chosen 0.3 up, rejected 0.9 up (clipped away). Second: 0.4 up, 0.1
+# down. Third: 0.1 up, 0.5 down.
+PIVOT = torch.tensor([[-1.0], [-2.0]])
+THREE = torch.tensor([[[-0.7], [-1.1]], [[-0.6], [-2.1]], [[-0.9], [-2.5]]])
+
+
+@pytest.mark.parametrize(
+    ("weights_from", "weights_of", "expected"),
+    [
+        (WeightsFrom.CLIPPED, WeightsOf.RESPONSE, [-0.6, -2.5]),  # the second, the third
+        (WeightsFrom.CLIPPED, WeightsOf.PAIR, [-0.9, -2.5]),  # distances 0.3, 0.5, 0.6
+        (WeightsFrom.RAW, WeightsOf.RESPONSE, [-0.6, -2.0]),  # of the rejected the first, which is clipped
+        (WeightsFrom.RAW, WeightsOf.PAIR, [-0.7, -2.0]),  # distances 1.2, 0.5, 0.6
+    ],
+)
+def test_whose_margin_is_largest_depends_on_what_is_looked_at(
+    weights_from: WeightsFrom, weights_of: WeightsOf, expected: list[float]
+) -> None:
+    objective = Infifpo(weights_from=weights_from, weights_of=weights_of)
+    assert objective.fused_reference(PIVOT, THREE)[:, 0].tolist() == pytest.approx(expected)
+
+
+def test_confidence_of_a_pair_is_that_of_its_mean() -> None:
+    objective = Infifpo(fusion=Fusion.CONFIDENCE, weights_of=WeightsOf.PAIR)
+    # clipped: -0.7, -2.0 | -0.6, -2.1 | -0.9, -2.5; means of each -1.5, -1.35, -1.35, -1.7
+    weights = [1 / 1.5, 1 / 1.35, 1 / 1.35, 1 / 1.7]
+    chosen, rejected = (-1.0, -0.7, -0.6, -0.9), (-2.0, -2.0, -2.1, -2.5)
+    fused = [sum(w * m for w, m in zip(weights, role, strict=True)) / sum(weights) for role in (chosen, rejected)]
+    assert objective.fused_reference(PIVOT, THREE)[:, 0].tolist() == pytest.approx(fused, abs=1e-5)
+
+
+def test_of_a_pair_a_source_takes_no_part_that_could_read_one_response_only() -> None:
+    half = THREE.clone()
+    half[2, 0] = math.nan
+    for fusion in Fusion:
+        objective = Infifpo(fusion=fusion, weights_of=WeightsOf.PAIR)
+        assert torch.allclose(objective.fused_reference(PIVOT, half), objective.fused_reference(PIVOT, THREE[:2]))
+
+
+def test_infifpo_s_ipo_draws_the_margin_over_the_fused_reference_to_1_over_2_beta() -> None:
+    loss = Infifpo(beta=2.5, form=Form.IPO).loss(logprobs(POLICY), reference(), 0.0).per_example_B
+    fused = CLIPPED[Fusion.MAX_MARGIN]
+    means = [[s / n for s, n in zip(*both, strict=True)] for both in zip(POLICY, LENGTHS, strict=True)]
+    margins = [means[0][i] - fused[0][i] - (means[1][i] - fused[1][i]) for i in range(3)]
+    assert loss.tolist() == pytest.approx([(margin - 0.2) ** 2 for margin in margins], abs=1e-5)
+    with pytest.raises(ConfigError, match="label_smoothing has no meaning with form=ipo"):
+        Infifpo(form=Form.IPO, label_smoothing=0.1)
 
 
 # -- what all keep -----------------------------------------------------------------------------------------------------
