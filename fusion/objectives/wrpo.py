@@ -1,7 +1,7 @@
 """Weighted-reward preference optimisation (Yang et al., arXiv 2412.03187): two chosen responses, a source's and
 the target's own, against the target's own worst.
 
-    r(y) = beta * (log pi_theta(y|x) - log pi_ref(y|x))            summed over tokens
+    r(y) = beta * (log pi_theta(y|x) - log pi_ref(y|x))            summed over tokens; their mean: `ln_wrpo`
     h    = alpha * r(source_chosen) + (1 - alpha) * r(target_chosen) - r(rejected)
     loss = -(1 - eps) * log sigmoid(h) - eps * log sigmoid(-h)
 
@@ -76,9 +76,13 @@ class Wrpo(SmoothedObjective):
         """Weight of the source's response when a share `progress` of the steps is done."""
         return self.alpha_max if self.alpha_schedule is AlphaSchedule.STATIC else self.alpha_max * progress
 
+    def ratios(self, policy: RoleLogProbs, reference: RoleLogProbs) -> Tensor:
+        """Log-ratio of each role and example."""
+        return policy.logprob_sum_RB - reference.logprob_sum_RB
+
     def loss(self, policy: RoleLogProbs, reference: RoleLogProbs | None, progress: float) -> Loss:
         assert reference is not None
-        source_B, target_B, rejected_B = self.beta * (policy.logprob_sum_RB - reference.logprob_sum_RB)
+        source_B, target_B, rejected_B = self.beta * self.ratios(policy, reference)
         if self.variant is Variant.SEPARATE:
             both = [bradley_terry(chosen_B - rejected_B, self.label_smoothing) for chosen_B in (source_B, target_B)]
             return Loss((both[0] + both[1]) / 2, _metrics(source_B, target_B, rejected_B, (source_B + target_B) / 2))

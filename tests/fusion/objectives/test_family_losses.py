@@ -14,6 +14,7 @@ from fusion.objectives.dpo import Dpo
 from fusion.objectives.infifpo import Form, Fusion, Infifpo, WeightsFrom, WeightsOf, fusion_weights
 from fusion.objectives.ipo import Ipo
 from fusion.objectives.ln_dpo import LnDpo
+from fusion.objectives.ln_wrpo import LnWrpo
 from fusion.objectives.simpo import Simpo
 from fusion.objectives.wrpo import AlphaSchedule, Variant, Wrpo
 
@@ -128,6 +129,25 @@ def test_the_fallback_of_wrpo_is_the_mean_of_two_dpo_losses() -> None:
     ]
     expected = [(a + b) / 2 for a, b in zip(softplus(margins[0]), softplus(margins[1]), strict=True)]
     assert loss.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("variant", list(Variant))
+def test_length_normalised_wrpo_is_wrpo_of_a_token(variant: Variant) -> None:
+    """At equal lengths that of beta / length; at others each role has its own."""
+    settings = {"alpha_max": 0.4, "variant": variant}
+    plain, normalised = Wrpo(beta=0.1, **settings), LnWrpo(beta=2.0, **settings)  # type: ignore[arg-type]
+    equal = [[20] * 3] * 3
+    both = logprobs(TRIPLE_POLICY, equal), logprobs(TRIPLE_REFERENCE, equal)
+    assert torch.allclose(normalised.loss(*both, 0.5).per_example_B, plain.loss(*both, 0.5).per_example_B)
+    # the first example: log-ratios 2, 1, -2 over 12, 10, 8 tokens; alpha 0.2
+    loss = normalised.loss(triple(TRIPLE_POLICY), triple(TRIPLE_REFERENCE), 0.5).per_example_B[0]
+    source, target, rejected = 2 * 2 / 12, 2 * 1 / 10, 2 * -2 / 8
+    margins = [0.2 * source + 0.8 * target - rejected]
+    if variant is Variant.SEPARATE:
+        margins = [source - rejected, target - rejected]
+    assert loss.item() == pytest.approx(sum(softplus(margins)) / len(margins))
+    with pytest.raises(ConfigError, match="belongs to objective=wrpo"):
+        LnWrpo(beta=0.01)
 
 
 def test_swapping_the_two_chosen_answers_of_wrpo_is_another_loss() -> None:
