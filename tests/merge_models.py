@@ -6,6 +6,7 @@ fine-tuning's few thousand steps at a small learning rate move them: a few units
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -78,7 +79,12 @@ def write_config(file: Path, models: Mapping[str, Path], method: str, **settings
     assert isinstance(own, Mapping)
     others = [name for name in models if name != "base"]
     entries = [{"model": str(models[n])} | ({"parameters": own[n]} if n in own else {}) for n in others]
-    content = {"merge_method": method, "models": entries} | settings
+    listed: dict[str, object] = {"models": entries}
+    if settings.pop("sliced", False):
+        layers = [0, json.loads((models["base"] / "config.json").read_text())["num_hidden_layers"]]
+        sources = [{"model": str(models["base"])}, *entries]
+        listed = {"slices": [{"sources": [one | {"layer_range": layers} for one in sources]}]}
+    content = {"merge_method": method} | listed | settings
     if method != "linear":
         content["base_model"] = str(models["base"])
     OmegaConf.save(OmegaConf.create(content), file)

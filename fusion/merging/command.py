@@ -15,6 +15,7 @@ from fusion.merging.folder import Merge, MergeOutput
 from fusion.merging.matching import Checkpoint, Rows
 from fusion.merging.mergekit_yaml import MergekitConfig, methods, model_ref, read
 from fusion.merging.shards import SHARD_BYTES
+from fusion.merging.slices import check_layers
 from fusion.merging.stream import Place
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.runtime import InProcess, Runtime
@@ -83,7 +84,9 @@ def _ready(config: MergekitConfig, options: argparse.Namespace) -> Merge:
         path = prepare(ref, Path(options.cache)) if ref.uri.startswith("hf://") else Path(ref.uri)
         places.append(place)
         found.append(Checkpoint(name, path))
-    num_layers = int(str(found[0].config.get("num_hidden_layers", 1)))
+    layers = {one.name: int(str(one.config.get("num_hidden_layers", 1))) for one in found}
+    check_layers(config.num_layers, layers)
+    num_layers = layers[found[0].name]
     source = config.tokenizer_source
     return Merge(
         base=found[0],

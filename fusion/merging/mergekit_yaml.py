@@ -27,15 +27,18 @@ from fusion import registry
 from fusion.errors import ConfigError
 from fusion.merging.base import MergeMethod
 from fusion.merging.settings import depth_of, resolved
+from fusion.merging.slices import whole_models
 from fusion.models import COMMIT, ModelRef
 
 NOT_HERE = {
-    "slices": "layers of different models are not stacked here; list whole models under `models`",
     "modules": "parts of multi-part models are not merged here; list whole models under `models`",
     "chat_template": "the template comes with the tokenizer; name the model that has the right one as tokenizer_source",
 }
 """Fields of mergekit that this program does not have, and why."""
-FIELDS = ("merge_method", "base_model", "models", "parameters", "dtype", "out_dtype", "tokenizer_source", "tokenizer")
+FIELDS = (
+    "merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype", "tokenizer_source",
+    "tokenizer",
+)  # fmt: skip
 WITHOUT_EFFECT = ("int8_mask",)
 """Parameters that only save memory there."""
 
@@ -58,6 +61,8 @@ class MergekitConfig:
     dtype: str | None
     tokenizer_source: str
     """As the file writes a model; empty: the base."""
+    num_layers: int | None = None
+    """Of every model, where the file says so (`slices`)."""
 
     def method(self, tensor: str, num_layers: int) -> MergeMethod:
         """The method as it is for one tensor.
@@ -103,8 +108,9 @@ def read(path: Path) -> MergekitConfig:
         if key in NOT_HERE:
             raise ConfigError(f"{path}: {key}: {NOT_HERE[key]}")
         _demand_known(f"{path}: field", str(key), FIELDS)
+    entries, num_layers = whole_models(path, content) if "slices" in content else (content.get("models") or (), None)
     plugin, preset = _method(path, content.get("merge_method"))
-    listed = [_entry(path, entry) for entry in content.get("models") or ()]
+    listed = [_entry(path, entry) for entry in entries]
     if not listed:
         raise ConfigError(f"{path}: models is empty; list what is to be merged")
     base = content.get("base_model") or ("" if plugin.needs_base else listed[0][0])
@@ -122,6 +128,7 @@ def read(path: Path) -> MergekitConfig:
         own=tuple(own for _, own in merged),
         dtype=content.get("out_dtype") or content.get("dtype"),
         tokenizer_source=_tokenizer(path, content, [str(base), *(name for name, _ in merged)]),
+        num_layers=num_layers,
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fusion.errors import ConfigError
 from fusion.merging.dare import Dare, Rescale
+from fusion.merging.linear import Linear
 from fusion.merging.mergekit_yaml import MergekitConfig, methods, model_ref, read
 from fusion.merging.sce import Sce, SceVariant
 from fusion.merging.slerp import Slerp
+from fusion.merging.slices import check_layers
 from fusion.merging.ties import Ties
 from fusion.merging.varm import Granularity, Varm
 
@@ -77,6 +80,47 @@ def test_dare_rescales_as_there(tmp_path: Path) -> None:
 def test_a_method_that_they_lack_goes_by_its_name_here(tmp_path: Path) -> None:
     config = parsed(tmp_path, f"merge_method: varm\n{HEAD}parameters: {{granularity: layer}}")
     assert config.method("w", 2) == Varm(granularity=Granularity.LAYER)
+
+
+BOTH = "[{model: base, layer_range: [0, 32]}, {model: a, layer_range: [0, 32]}]"
+
+
+def test_one_slice_of_whole_models_is_a_list_of_models(tmp_path: Path) -> None:
+    """As the usual SLERP file is written."""
+    tail = "base_model: base\nparameters: {t: 0.3}\ndtype: bfloat16\n"
+    sliced = parsed(tmp_path, f"merge_method: slerp\nslices: [{{sources: {BOTH}}}]\n{tail}")
+    listed = parsed(tmp_path, f"merge_method: slerp\nmodels: [{{model: base}}, {{model: a}}]\n{tail}")
+    assert sliced == replace(listed, num_layers=32)
+    own = "[{model: a, layer_range: [0, 2], parameters: {weight: 0.3}}, {model: b, layer_range: [0, 2]}]"
+    config = parsed(tmp_path, f"merge_method: linear\nslices: [{{sources: {own}}}]")
+    assert config.method("w", 2) == Linear(weight=[0.3, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("slices", "message"),
+    [
+        (f"[{{sources: {BOTH}}}, {{sources: {BOTH}}}]", "slices: layers of different models are not stacked here"),
+        (f"[{{sources: {BOTH.replace('[0, 32]', '[8, 32]', 1)}}}]", r"is not of whole layers, \[0, number of layers\]"),
+        (f"[{{sources: {BOTH.replace('32', '24', 1)}}}]", r"layer_range ends at \[24, 32\]"),
+        ("[{sources: [{model: a}]}]", "is not of whole layers"),
+        (f"[{{sources: {BOTH}, parameters: {{t: 1}}}}]", r"here a slice is \{sources: \[...\]\}"),
+    ],
+)
+def test_slices_of_anything_else_are_refused(tmp_path: Path, slices: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parsed(tmp_path, f"merge_method: slerp\nbase_model: base\nslices: {slices}")
+
+
+def test_slices_beside_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="slices and models are both given"):
+        parsed(tmp_path, f"merge_method: slerp\n{HEAD}slices: [{{sources: {BOTH}}}]")
+
+
+def test_a_model_of_more_layers_than_the_slice_takes_is_refused() -> None:
+    check_layers(None, {"a": 32})
+    check_layers(32, {"a": 32, "b": 32})
+    with pytest.raises(ConfigError, match="layer_range ends at 24, and b has 32 layers"):
+        check_layers(24, {"a": 24, "b": 32})
 
 
 def test_dtype_and_tokenizer(tmp_path: Path) -> None:
