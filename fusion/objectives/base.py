@@ -54,7 +54,8 @@ class Objective(ABC):
 
     sft_weight: float = field(default=0.0, metadata={"absent_when": 0.0})
     """Weight of a term that keeps the first role likely: its negative log-likelihood, mean over tokens (RPO, arXiv
-    2404.19733, eq. 1 with alpha = sft_weight; there 1). 0: none, as in FuseChat-3.0."""
+    2404.19733, eq. 1 with alpha = sft_weight; there 1). 0: none, as in FuseChat-3.0. TRL's "sft" term has the mean
+    over all tokens of a batch instead, which is the same where these responses are equally long."""
 
     def __post_init__(self) -> None:
         if self.sft_weight < 0:

@@ -10,6 +10,9 @@ takes all, which is the best of all sources again.
 The paper also weighs RLOO so. It is left out: its advantages are of answers that the policy samples as it is trained,
 and here training reads tables.
 
+SFT on such rows takes the mean over a row's tokens first, as the formula does. So with one source it is plain SFT where
+all answers are equally long; else a short answer's tokens weigh more than in plain SFT, whose mean is over tokens.
+
 The formula is taken from an abstract and from memory, not checked against the paper; so is the temperature.
 """
 

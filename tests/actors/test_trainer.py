@@ -19,6 +19,7 @@ from fusion.objectives.infifpo import Infifpo
 from fusion.objectives.wrpo import Wrpo
 from fusion.runtime import Runtime
 from fusion.step import Placement
+from fusion.train.config import Lora
 from fusion.train.job import TrainJob
 from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job, weighted
 from tests.workers import is_alive
@@ -76,11 +77,15 @@ def test_a_killed_process_of_two_is_replaced_and_zero_3_dpo_ends_as_if_nothing_h
     assert_same_outcome(job, undisturbed, 1e-6)
 
 
-@pytest.mark.parametrize("objective", [Infifpo(), Wrpo(beta=0.1, alpha_max=0.5)])
+@pytest.mark.parametrize(
+    ("objective", "lora"),
+    [(Infifpo(), Lora()), (Wrpo(beta=0.1, alpha_max=0.5), Lora()), (Dpo(beta=0.1), Lora(rank=4))],
+    ids=["infifpo", "wrpo", "dpo with adapters"],
+)
 def test_two_processes_train_weighted_rows_of_any_objective_as_one_does(
-    tmp_path: Path, ray_runtime: Runtime, objective: Objective
+    tmp_path: Path, ray_runtime: Runtime, objective: Objective, lora: Lora
 ) -> None:
-    one = weighted(make_job(tmp_path / "one", objective, epochs=2, save_every_steps=0), sources=2)
+    one = weighted(make_job(tmp_path / "one", objective, epochs=2, lora=lora, save_every_steps=0), sources=2)
     two = elsewhere(one, tmp_path / "two")
     ray_runtime.train(one, Placement(replicas=1, cpus=1), "checkpoint/one")
     ray_runtime.train(two, Placement(replicas=2, cpus=1), "checkpoint/two")

@@ -342,6 +342,14 @@ def test_the_sft_term_adds_the_mean_nll_of_the_chosen(objective: Objective) -> N
     assert found.metrics["nll"][0].item() == pytest.approx(sum(nll))
 
 
+@pytest.mark.parametrize(("lengths", "is_same"), [([8, 8, 8], True), ([10, 20, 5], False)])
+def test_the_sft_term_is_trl_s_where_the_chosen_are_equally_long(lengths: list[int], is_same: bool) -> None:
+    policy = logprobs(POLICY, [lengths, LENGTHS[1]])
+    plain, with_term = (Simpo(sft_weight=w).training_loss(policy, None, 0.0).per_example_B.mean() for w in (0.0, 1.0))
+    trl = -sum(POLICY[0]) / sum(lengths)  # the mean over all chosen tokens of the batch
+    assert ((with_term - plain).item() == pytest.approx(trl)) is is_same
+
+
 def test_an_sft_term_of_no_weight_moves_no_artifact() -> None:
     from fusion.fingerprint import canonical
 
