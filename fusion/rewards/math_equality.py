@@ -31,12 +31,12 @@ class Verdict:
     detail: str | None = None
 
 
-class UnreadableGoldError(Exception):
-    """The gold answer is neither a word nor mathematics that parses, so nothing can be decided."""
+class UndecidedError(Exception):
+    """The gold answer or the reply's is a formula that does not parse, so nothing can be decided."""
 
 
 def judge(gold: str, reply: str, is_cut_off: bool) -> Verdict:
-    r"""Pass, fail, or an error where the gold answer cannot be read.
+    r"""Pass, fail, or an error where the gold answer, or a formula that is the reply's, cannot be read.
 
     Args:
         gold: an answer, a worked solution that states one, or a JSON list of answers of which any will do. Answers to
@@ -47,15 +47,15 @@ def judge(gold: str, reply: str, is_cut_off: bool) -> Verdict:
     answer = _answer(reply, is_cut_off)
     if answer is None or not re.search(r"[^\W_]", answer):
         return Verdict(Outcome.FAIL, f"no answer found, expected {gold}"[:300])
-    unreadable: list[str] = []
+    undecided: list[str] = []
     for accepted in accepted_golds(gold):
         try:
             if _equal(accepted, answer):
                 return Verdict(Outcome.PASS)
-        except UnreadableGoldError as error:
-            unreadable.append(str(error))
-    if unreadable:
-        return Verdict(Outcome.ERROR, unreadable[0])
+        except UndecidedError as error:
+            undecided.append(str(error))
+    if undecided:
+        return Verdict(Outcome.ERROR, undecided[0])
     return Verdict(Outcome.FAIL, f"answered {answer[:150]}, expected {gold}"[:300])
 
 
@@ -113,8 +113,10 @@ def _equal_to_math_verify(gold: str, answer: str) -> bool:
 
     parsed_gold = _parsed(f"${gold}$") or _parsed(gold)
     if not parsed_gold:
-        raise UnreadableGoldError(f"the gold answer {gold!r} does not parse; give it as LaTeX or as a number")
+        raise UndecidedError(f"the gold answer {gold!r} does not parse; give it as LaTeX or as a number")
     parsed_answer = _parsed(answer)
+    if not parsed_answer and _is_formula(answer):  # in prose, none is a wrong answer: "Cannot be determined"
+        raise UndecidedError(f"the answer {answer[:150]} does not parse, expected {gold}"[:300])
     # The order matters: (gold, answer).
     return any(
         verify(one, other, timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True)
@@ -129,7 +131,10 @@ def _parsed(text: str) -> tuple[Any, ...]:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
 
     # A formula that is no LaTeX must not be read as the numbers in it: 3@5 is not 5.
-    is_formula = re.fullmatch(r"\$[^$]+\$", text) is not None
-    targets = [LatexExtractionConfig()] if is_formula else [LatexExtractionConfig(), ExprExtractionConfig()]
+    targets = [LatexExtractionConfig()] if _is_formula(text) else [LatexExtractionConfig(), ExprExtractionConfig()]
     found = parse(searchable(text), targets, fallback_mode="no_fallback", parsing_timeout=None, raise_on_error=True)
     return tuple(found)
+
+
+def _is_formula(text: str) -> bool:
+    return re.fullmatch(r"\$[^$]+\$", text) is not None

@@ -71,7 +71,10 @@ def test_an_option_chosen_by_no_one_is_not_guessed() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_level_5_answers_that_match_as_text_pass_unless_they_give_several() -> None:
-    """Plain string match is a lower bound: what it accepts must pass, and what passes beyond it is 1 to 2%."""
+    """Plain string match is a lower bound: what it accepts must pass, and what passes beyond it is 1 to 2%.
+
+    Undecided are formulas that no parser takes ("a + b + c + d", "2√[8]{3}") and an endless row of zeros.
+    """
     answers = rows("math/math_l5_multi_source.jsonl.gz")
     differ = disagreements(MathAnswer(deadline_s=20), answers, "math", "is_correct_simple")
     lost = [row for row, score in differ if row["is_correct_simple"]]
@@ -80,7 +83,7 @@ def test_level_5_answers_that_match_as_text_pass_unless_they_give_several() -> N
     won = [row for row, score in differ if score.outcome is Outcome.PASS]
     assert 0.01 * len(answers) < len(won) < 0.02 * len(answers)
     undecided = [score for _, score in differ if score.outcome not in (Outcome.PASS, Outcome.FAIL)]
-    assert len(undecided) <= 3, undecided
+    assert len(undecided) <= 0.002 * len(answers), undecided
 
 
 CASES = [
@@ -103,6 +106,10 @@ CASES = [
     ("25", '{"answer": "0.25"}', Outcome.FAIL),
     ("0.25", '{"answer": "25%"}', Outcome.PASS),
     (r"\frac{1}{3}", r"\boxed{0.33}", Outcome.FAIL),
+    (r"\frac12", r"\boxed{\unknowncommand{3}}", Outcome.ERROR),  # what cannot be read is not wrong
+    ('["1/2", "3"]', r"\boxed{\unknowncommand{3}}", Outcome.ERROR),
+    (r"\frac12", r"\boxed{\text{cannot be determined}}", Outcome.FAIL),
+    ("5", "The answer is undefined.", Outcome.FAIL),
 ]
 
 
