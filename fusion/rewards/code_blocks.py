@@ -8,6 +8,9 @@ Where a reply has fenced blocks, those labelled Python or nothing count. In orde
 3. Where the prompt is code to continue: that code and the last block.
 
 A reply without a fence is taken whole, in the same order: as a program, or as the continuation of the prompt's code.
+
+A program is run on Python's library alone. One that imports a package that exists (`known_packages`) is not wrong but
+undecided; one that imports what does not exist is wrong, whatever else it imports.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from fusion.rewards.code_reference import UNPARSABLE
+from fusion.rewards.known_packages import KNOWN_PACKAGES
 
 MAX_CHARS = 200_000
 LABELS = {"", "python", "py", "python3", "python2"}
@@ -32,6 +36,8 @@ class Extracted:
 
     program: str | None
     problem: str | None = None
+    is_wrong: bool = True
+    """Without a program: whether the reply is at fault, or the sandbox, which lacks a package."""
 
 
 def extract(reply: str, needed: Sequence[str], prompt: str = "") -> Extracted:
@@ -55,14 +61,18 @@ def extract(reply: str, needed: Sequence[str], prompt: str = "") -> Extracted:
     if program is None:
         return Extracted(None, _why_none(alone, needed, has_fence=bool(blocks)))
     missing = missing_imports(program)
-    return Extracted(None, f"imports {', '.join(missing)}, which is not there") if missing else Extracted(program)
+    if invented := sorted(missing - KNOWN_PACKAGES):
+        return Extracted(None, f"imports {', '.join(invented)}, which does not exist")
+    if missing:
+        return Extracted(None, f"needs {', '.join(sorted(missing))}, which the sandbox lacks", is_wrong=False)
+    return Extracted(program)
 
 
-def missing_imports(program: str) -> list[str]:
+def missing_imports(program: str) -> set[str]:
     """Top-level modules that `program` imports and Python's library lacks; those that a `try` guards may be missing."""
     tree = _tree(program)
     roots = {root for node in _unguarded(tree) for root in _roots(node)} if tree else set()
-    return sorted(roots - sys.stdlib_module_names - {"__future__"})
+    return roots - sys.stdlib_module_names - {"__future__"}
 
 
 def _blocks(reply: str) -> Iterator[tuple[str, str]]:

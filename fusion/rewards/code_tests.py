@@ -1,6 +1,7 @@
 """Verifies programs by running their tests in a sandbox (`fusion.sandbox`), never without one.
 
-A program passes if it parses, its imports can be resolved, and all tests pass. A failure is believed after it was seen
+A program passes if it parses, its imports can be resolved, and all tests pass; one that needs a package which the
+sandbox lacks is an error, for nothing is known of it. A failure is believed after it was seen
 `reruns` more times, since tests may draw numbers; a timeout is no failure and ends the judging as what it is.
 """
 
@@ -16,7 +17,7 @@ from typing import ClassVar
 
 from fusion.errors import ConfigError, EngineError
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
-from fusion.rewards.code_blocks import extract
+from fusion.rewards.code_blocks import Extracted, extract
 from fusion.rewards.code_reference import BadReference, code_reference
 from fusion.sandbox.launch import Limits
 from fusion.sandbox.session import Case, Sandbox, Verdict
@@ -61,7 +62,7 @@ class CodeTests(Reward):
             return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no tests")
         found = extract(candidate.text, reference.needed, reference.prompt)
         if found.program is None:
-            return Score(Outcome.FAIL, 0.0, found.problem)
+            return unrun(found)
         return Case(
             program=found.program,
             tests=reference.tests,
@@ -84,6 +85,12 @@ class CodeTests(Reward):
             if self.domains:
                 scorer.start()
             yield scorer
+
+
+def unrun(found: Extracted) -> Score:
+    """The score of a reply without a program that can be run."""
+    outcome = Outcome.FAIL if found.is_wrong else Outcome.ERROR
+    return Score(outcome, VALUES.get(outcome), found.problem)
 
 
 class _CodeScorer:

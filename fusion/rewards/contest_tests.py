@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fusion.rewards.base import Candidate, Score
 from fusion.rewards.code_blocks import extract
 from fusion.rewards.code_reference import BadReference
-from fusion.rewards.code_tests import CodeTests
+from fusion.rewards.code_tests import CodeTests, unrun
 from fusion.rewards.contest_cases import CHECKS, contest_cases
 from fusion.sandbox.session import Case
 from fusion.schema import Outcome
@@ -32,5 +32,5 @@ class ContestTests(CodeTests):
             return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no contest cases")
         found = extract(candidate.text, [])
         if found.program is None:
-            return Score(Outcome.FAIL, 0.0, found.problem)
+            return unrun(found)
         return Case(program=cases.program(found.program), tests=cases.tests, setup=CHECKS)

@@ -63,6 +63,7 @@ PROBLEMS = {
     "too long": ("#" * MAX_CHARS + "\n" + RIGHT, "", "characters"),
     "missing module": (f"import os\nfrom a_module.b import c\n{RIGHT}", "", "imports a_module"),
     "missing module within": ("def f(x):\n    import a_module\n", "", "imports a_module"),
+    "missing module and a package": (f"import numpy\nimport a_module\n{RIGHT}", "", "imports a_module, which does not"),
 }
 
 
@@ -71,8 +72,17 @@ def test_problem(reply: str, prompt: str, problem: str) -> None:
     extracted = extract(reply, ["f"], prompt)
     assert extracted.program is None
     assert problem in (extracted.problem or "")
+    assert extracted.is_wrong
 
 
 def test_guarded_import_may_be_missing() -> None:
     reply = f"try:\n    import a_module\nexcept ImportError:\n    a_module = None\n{RIGHT}"
     assert extract(reply, ["f"]).program == reply
+
+
+def test_a_package_that_exists_is_not_the_replys_fault() -> None:
+    """Installed beside us or not: the sandbox has Python's library alone."""
+    extracted = extract(f"import numpy as np\nfrom sortedcontainers import SortedList\n{RIGHT}", ["f"])
+    assert extracted.program is None
+    assert extracted.problem == "needs numpy, sortedcontainers, which the sandbox lacks"
+    assert not extracted.is_wrong

@@ -44,6 +44,7 @@ CASES = {
     ),
     "no code": (DOUBLE, "I would double it.", Outcome.FAIL),
     "missing module": (DOUBLE, "import a_module\ndef double(n): return 2 * n", Outcome.FAIL),
+    "a package that the sandbox lacks": (DOUBLE, "import numpy as np\ndef double(n): return 2 * n", Outcome.ERROR),
     "never ends": (DOUBLE, "def double(n):\n    while n: pass", Outcome.TIMEOUT),
     "broken tests": ('["assert double(2) =="]', "def double(n): return 2 * n", Outcome.ERROR),
     "broken setup": ('{"tests": "assert f()", "setup": "import a_module"}', "def f(): return 1", Outcome.ERROR),
