@@ -106,7 +106,7 @@ def convert(file: Path, folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config.save_pretrained(folder)
     GenerationConfig.from_model_config(config).save_pretrained(folder)
-    _save_tokenizer(file, folder, config.max_position_embeddings)
+    save_tokenizer(file, folder, config.max_position_embeddings)
 
 
 def _config_fields(metadata: dict[str, object]) -> dict[str, object]:
@@ -144,7 +144,8 @@ def _weights(
     return weights
 
 
-def _save_tokenizer(file: Path, folder: Path, max_length: int) -> None:
+def save_tokenizer(file: Path, folder: Path, max_length: int) -> None:
+    """Write the tokenizer of `file` to `folder`, with its chat template."""
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 

@@ -12,7 +12,7 @@ import pytest
 
 from fusion.errors import ConfigError
 from fusion.explicit.tokenizers import TextTokenizer, load
-from fusion.gguf import _save_tokenizer
+from fusion.gguf import save_tokenizer
 from fusion.modelfiles import package_files
 from tests.shared_data import shared_data
 
@@ -51,7 +51,7 @@ def smollm2_folder() -> Path:
     except ConfigError as error:
         pytest.skip(str(error))
     target = Path(tempfile.mkdtemp(prefix="smollm2"))
-    _save_tokenizer(file, target, 8192)
+    save_tokenizer(file, target, 8192)
     return target
 
 
