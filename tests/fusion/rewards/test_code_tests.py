@@ -155,16 +155,21 @@ def _references() -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_verdicts_agree_with_public_ones() -> None:
-    """On a sample; on all 4,468 programs with FUSION_ALL_PROGRAMS=1, a quarter of an hour on two cores."""
+    """On a sample; on all 4,468 programs with FUSION_ALL_PROGRAMS=1, a quarter of an hour on two cores.
+
+    Undecided (out of time, or a package is needed that the sandbox lacks) is neither; there are few.
+    """
     references = _references()
     rows = _rows()
     with CodeTests(limits=Limits(cpu_s=5), reruns=0).open("", Placement(cpus=2)) as scorer:
         scores = scorer.score([candidate(row["text"], references[row["task_id"]], domain="code") for row in rows])
-    differ = [
-        (row["task_id"], row["source"], row["passed_base_tests"], score.outcome, score.detail)
+    found = [
+        (row["task_id"], row["source"], Outcome.PASS if row["passed_base_tests"] else Outcome.FAIL, score)
         for row, score in zip(rows, scores, strict=True)
-        if score.outcome != (Outcome.PASS if row["passed_base_tests"] else Outcome.FAIL)
     ]
+    decided = [one for one in found if one[3].outcome in (Outcome.PASS, Outcome.FAIL)]
+    assert len(found) - len(decided) <= 0.005 * len(rows), [one for one in found if one not in decided]
+    differ = [one for one in decided if one[3].outcome != one[2]]
     assert len(differ) <= 0.005 * len(rows), differ
 
 
