@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fusion import registry
 from fusion.cluster_config import ClusterConfig
+from fusion.composition import composition
 from fusion.costs.budget import RunBudget
 from fusion.costs.endpoints import Ledger, ledgers
 from fusion.errors import ConfigError
@@ -179,19 +177,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
         ConfigError: an unknown key or option (with the closest ones), a value of the wrong type.
     """
     register()
-    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    with initialize_config_module("conf", version_base="1.3"):
-        try:
-            tree = compose("config", overrides=[*overrides, *search])
-            OmegaConf.to_container(tree, resolve=True)  # what refers to nothing is found here
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(explained(error, Config)) from error
-        except (AssertionError, AttributeError) as error:  # OmegaConf, where an override goes into what is null
-            raise ConfigError(
-                f"one of {[*overrides]} sets a field of a section that is null; choose the section by its group first, "
-                f"or give it whole in a yaml ({error})"
-            ) from error
-    return tree
+    return composition(overrides, config_dir).tree
 
 
 def typed(tree: DictConfig) -> Config:
@@ -216,7 +202,7 @@ def objects(tree: DictConfig) -> Config:
             raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
-        raise ConfigError(explained(error, Config)) from error
+        raise ConfigError(explained(error)) from error
     assert isinstance(config, Config)
     return config
 
@@ -240,6 +226,7 @@ def check(config: Config) -> None:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
     for name, source in config.sources.items():
         _check_source(name, source)
+    config.gate.check_names("gate", [name for name, one in config.benchmarks.items() if one.compared])
     if config.evaluation is not None:
         _check_evaluation(config.evaluation, config.rewards)
     if config.target is not None:
@@ -299,3 +286,5 @@ def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward
     if not rewards[evaluation.reward].is_verifier:
         raise ConfigError(f"evaluation.reward={evaluation.reward} does not say pass or fail; name a verifier")
     evaluation.prompts.resolve()
+    if evaluation.gate.max_regression_of and (domains := evaluation.prompts.domains()) is not None:
+        evaluation.gate.check_names("evaluation.gate", domains)

@@ -23,31 +23,40 @@ def in_experiment(name: str, arguments: list[str]) -> list[str]:
 def composed_by_hydra(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
     """Compose the config and call `body`: once, or for each experiment of `compare`, or of a sweep.
 
-    Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main.
+    Hydra's own flags (-m, --cfg, --help, ...) go through Hydra's own main, once all there is to refuse is refused.
     """
-    config_dir = None
-    if "--config-dir" in arguments:
-        at = arguments.index("--config-dir")
-        if at + 1 == len(arguments):
-            raise ConfigError("--config-dir needs a folder")
-        config_dir = arguments[at + 1]
-        if not os.path.isdir(config_dir):
-            raise ConfigError(f"--config-dir {config_dir}: there is no such folder")
-    if any(argument.startswith("-") and argument != "--config-dir" for argument in arguments):
-        return _hydra_main(arguments, body)
+    from hydra._internal.utils import get_args_parser
+
+    told = get_args_parser().parse_intermixed_args(arguments)
+    if told.config_dir is not None and not os.path.isdir(told.config_dir):
+        raise ConfigError(f"--config-dir {told.config_dir}: there is no such folder")
+    flags = {flag for flag, value in vars(told).items() if value and flag not in ("overrides", "config_dir")}
+    if flags:
+        words = told.overrides
+        if not flags & {"config_name", "config_path"}:
+            words = _refused_early(words, told.config_dir, told.multirun)
+        return _hydra_main(words, [one for one in arguments if one not in told.overrides], body)
     from fusion.config import composed
 
-    words = [a for a in arguments if a not in ("--config-dir", config_dir)]
-    tree = composed(words, config_dir)
+    tree = composed(told.overrides, told.config_dir)
     if not tree.compare:
         return body(tree)
-    each = _each(tree, words)
+    each = [composed(one, told.config_dir) for one in _each(tree, told.overrides)]
     for number, one in enumerate(each, 1):
         print(f"{number} of {len(each)}  {tree.compare[number - 1]}")
-        code = body(composed(one, config_dir))
+        code = body(one)
         if code:
             return code
     return 0
+
+
+def _refused_early(words: list[str], config_dir: str | None, is_sweep: bool) -> list[str]:
+    """Compose all that Hydra is going to compose, which would end with a text of Hydra's; returns the words for it."""
+    from fusion.composition import composition, sweep
+    from fusion.config import register
+
+    register()
+    return sweep(words, config_dir) if is_sweep else composition(words, config_dir).words
 
 
 def _alone(tree: DictConfig, body: Callable[[DictConfig], int]) -> int:
@@ -64,7 +73,7 @@ def _each(tree: DictConfig, words: Sequence[str]) -> list[list[str]]:
     return [[f"experiment={one}", *rest] for one in tree.compare]
 
 
-def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
+def _hydra_main(words: list[str], flags: list[str], body: Callable[[DictConfig], int]) -> int:
     import hydra
 
     from fusion.config import register
@@ -77,26 +86,21 @@ def _hydra_main(arguments: list[str], body: Callable[[DictConfig], int]) -> int:
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import open_dict
 
-        swept = _swept(arguments)
+        swept = _swept(words)
         if swept:
             chosen = [one for one in HydraConfig.get().overrides.task if one.partition("=")[0] in swept]
             with open_dict(tree):
-                tree.name = ",".join([tree.name, *chosen]).replace("/", "_")
+                tree.name = ",".join([tree.name, *(one.lstrip("+") for one in chosen)]).replace("/", "_")
         codes.append(guarded(lambda: _alone(tree, body)))
 
-    # Hydra's parser refuses overrides on both sides of a flag.
-    sys.argv = ["fusion", *sorted(arguments, key=_is_override)]
+    sys.argv = ["fusion", *words, *flags]
     task()
     return max(codes, default=0)
 
 
-def _swept(arguments: Sequence[str]) -> set[str]:
+def _swept(words: Sequence[str]) -> set[str]:
     """Keys that are given several values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    typed = OverridesParser.create().parse_overrides([one for one in arguments if _is_override(one)])
+    typed = OverridesParser.create().parse_overrides(list(words))
     return {override.get_key_element() for override in typed if override.is_sweep_override()}
-
-
-def _is_override(argument: str) -> bool:
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))

@@ -5,59 +5,97 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import typing
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from fusion import registry
+from fusion.errors import ConfigError
+
+ADVICE = ("To append to your config use", "reference_type=", "object_type=")
+"""Lines of Hydra's messages that help nobody: a key that is no field does nothing, however it is added."""
 
 
-def explained(error: Exception, root: type) -> str:
+def explained(error: Exception, config_dir: str | None = None) -> str:
     """Hydra's message, its cause, and the closest known names.
 
     Args:
-        root: the dataclass of the whole config, whose sections' fields are known names.
+        config_dir: a further folder of groups beside `conf/`.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if error.__cause__ is not None:
-        lines += [line.strip() for line in str(error.__cause__).splitlines() if line.strip()]
-    text = "\n  ".join(dict.fromkeys(lines))
-    wanted, known = _unknown_name(text, root)
-    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5) if wanted else []
-    return f"{text}\n  Did you mean {' or '.join(close)}?" if close else text
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    text = "\n  ".join(line for line in dict.fromkeys(lines) if not line.startswith(ADVICE))
+    return f"{text}{_in_its_place(error, text, config_dir)}"
 
 
-def _unknown_name(text: str, root: type) -> tuple[str, list[str]]:
-    """The name that was not found and the names there are, from Hydra's wording."""
+def refuse_unknown(tree: DictConfig) -> None:
+    """Refuse keys that no section has, which `+` and `++` add all the same.
+
+    Raises:
+        ConfigError: naming the dotted key and the closest ones.
+    """
+    for node, key in _sections(tree, ""):
+        known = {item.name for item in dataclasses.fields(OmegaConf.get_type(node))}  # type: ignore[arg-type]
+        for name in map(str, node):
+            if name not in known:
+                raise ConfigError(f"there is no {key}{name}, so setting it does nothing{_closest(name, known)}")
+
+
+def refused_key(error: Exception) -> OmegaConfBaseException | None:
+    """What OmegaConf said of a key that a node does not have, where that is what went wrong."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OmegaConfBaseException) and cause.key is not None):
+        cause = cause.__cause__
+    return cause if isinstance(getattr(cause, "parent_node", None), DictConfig) else None
+
+
+def _in_its_place(error: Exception, text: str, config_dir: str | None) -> str:
+    """What may have been meant, and how to add what is new."""
+    wanted, known = _unknown_option(text, config_dir)
+    if wanted:
+        return _closest(wanted, known)
+    key = refused_key(error)
+    if key is None or key.parent_node._is_none() or key.key in key.parent_node:
+        return ""
+    new = f"\n  To add one, type +{key.full_key}" if OmegaConf.get_type(key.parent_node) is dict else ""
+    return _closest(str(key.key), key.parent_node) + new
+
+
+def _closest(wanted: str, known: Iterable[object]) -> str:
+    close = difflib.get_close_matches(wanted, sorted(map(str, known)), n=3, cutoff=0.5)
+    return f"\n  Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _unknown_option(text: str, config_dir: str | None) -> tuple[str, list[str]]:
+    """The option of a group that was not found and the options there are, from Hydra's wording."""
+    listed = re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
     if option := re.search(r"Could not find '(\w+)/([\w/]+)'", text):
-        return option[2], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
+        return option[2], listed
     if option := re.search(r"In '.*?': Could not find '([\w/]+)'", text):
-        return option[1].rsplit("/", 1)[-1], re.findall(r"^\s*(\w+)$", text, re.MULTILINE)
+        return option[1].rsplit("/", 1)[-1], listed
     if option := re.search(r"Could not load '(\w+)/([\w/]+)'", text):
-        folder = resources.files("conf") / option[1]
-        return option[2], [Path(str(file)).stem for file in folder.iterdir()] if folder.is_dir() else []
-    if key := re.search(r"Key '(\w+)' (?:is )?not in '(\w+)'", text):
-        return key[1], _fields_of(key[2], root)
+        return option[2], list(_options(option[1], config_dir))
     return "", []
 
 
-def _fields_of(class_name: str, root: type) -> list[str]:
-    for known in _sections(root):
-        if known.__name__ == class_name:
-            return [item.name for item in dataclasses.fields(known)]
-    return []
+def _options(group: str, config_dir: str | None) -> Iterator[str]:
+    """What may be chosen of a group: its yaml files and its plug-ins."""
+    for folder in (resources.files("conf") / group, *([Path(config_dir) / group] if config_dir else [])):
+        if folder.is_dir():
+            yield from (Path(str(file)).stem for file in folder.iterdir())
+    if group in registry.FOLDERS:
+        yield from registry.plugins(group)
 
 
-def _sections(root: type) -> list[type]:
-    """Every dataclass that a config may hold: those of the fields, theirs, and the plug-ins'."""
-    found = dict.fromkeys(
-        [root, *(plugin for group in registry.FOLDERS for plugin in registry.plugins(group).values())]
-    )
-    waiting = list(found)
-    while waiting:
-        for hint in typing.get_type_hints(waiting.pop()).values():
-            for part in (hint, *typing.get_args(hint)):
-                if isinstance(part, type) and dataclasses.is_dataclass(part) and part not in found:
-                    found[part] = None
-                    waiting.append(part)
-    return list(found)
+def _sections(node: object, key: str) -> Iterator[tuple[DictConfig, str]]:
+    """Every part of a config that a dataclass describes, and the dotted key before its fields."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    kind = OmegaConf.get_type(node)
+    if dataclasses.is_dataclass(kind):
+        yield node, key
+    for name in map(str, node):
+        yield from _sections(node._get_node(name), f"{key}{name}.")

@@ -5,6 +5,8 @@ It reads the comparison table and nothing else, so another gate never repeats an
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -36,6 +38,16 @@ class GateConfig:
             if not 0.0 <= allowed <= 1.0:
                 key = f"max_regression_of.{name}" if name else "max_regression"
                 raise ConfigError(f"evaluation.gate.{key} must be in [0, 1], got {allowed}; 0.05 allows 5 points")
+
+    def check_names(self, key: str, known: Collection[str]) -> None:
+        """Raises:
+        ConfigError: `max_regression_of` names what is not measured.
+        """
+        for name in self.max_regression_of:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                hint = f"did you mean {close[0]}? There are {', '.join(sorted(known))}" if close else "there are none"
+                raise ConfigError(f"{key}.max_regression_of names {name!r}, which is not measured; {hint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,10 @@ class Prompts(ABC):
             ConfigError: a line is malformed or not UTF-8 (file and line number are named).
         """
 
+    def domains(self) -> set[str] | None:
+        """Domains that its prompts may have, where a config and local files say so; None: it takes a download."""
+        return None
+
     def admit(self, prompt: RawPrompt) -> RawPrompt | Refusal:
         """The prompt with its domain, or why it is left out. Looks at no other prompt."""
         if self.tagger is not None:

@@ -36,3 +36,6 @@ class LocalFile(Prompts):
         path = Path(self.path)
         for key, row in self.rows(path):
             yield to_prompt(row, key, self.columns, stem(path))
+
+    def domains(self) -> set[str] | None:
+        return {prompt.domain for prompt in map(self.admit, self.read()) if isinstance(prompt, RawPrompt)}

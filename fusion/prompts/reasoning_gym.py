@@ -62,6 +62,9 @@ class ReasoningGym(Prompts):
             raise ConfigError("prompts.tasks is empty; name task families, e.g. prompts.tasks.gcd.max_value=30")
         self.package_version = installed
 
+    def domains(self) -> set[str] | None:
+        return set(self.tasks) if self.tagger is None else None
+
     def read(self) -> Iterator[RawPrompt]:
         families = {name: self._family(name, settings) for name, settings in self.tasks.items()}
         for index in range(self.per_task):

@@ -79,6 +79,15 @@ def test_a_plan_lists_every_step_and_writes_nothing(plan, tmp_path: Path) -> Non
         ("sources.pico_a.model.uri=hf://org/name", ["sources.pico_a.model", "revision"]),
         ("prompts.path=/no/such/file.jsonl", ["/no/such/file.jsonl"]),
         ("train.sft.epochs=0", ["epochs"]),
+        ("+sead=3", ["there is no sead", "seed"]),
+        ("++evaluation.gate.min_gian=0.9", ["there is no evaluation.gate.min_gian", "min_gain"]),
+        ("+train.sft.lr=1", ["there is no train.sft.lr"]),
+        ("evaluation.gate.max_regression_of.evn=0.1", ["evaluation.gate.max_regression_of", "evn", "even"]),
+        ("gate.max_regression_of={gsm8k: 0.1}", ["gate.max_regression_of", "gsm8k"]),
+        ("reward=[anwser]", ["anwser", "Did you mean answer"]),
+        ("sources.pico_c.sampling.top_k=1", ["pico_c", "Did you mean pico_b or pico_a?"]),
+        ("cluster.pools.reward.cpus=1", ["cluster.pools.reward", "Did you mean rewards?"]),
+        ("rewards.likelihod.model.uri=x", ["rewards.likelihod", "Did you mean likelihood?"]),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_name_and_a_remedy(plan, override: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
@@ -87,6 +96,52 @@ def test_a_wrong_setting_is_refused_with_its_name_and_a_remedy(plan, override: s
     assert err.startswith("refused: ")
     for word in words:
         assert word in err
+    assert "append" not in err
+
+
+def test_a_family_of_prompts_is_known_by_its_closest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "experiment=quickstart", "prompts.tasks.gdc.max_value=3") == 2
+    assert "Did you mean gcd?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "form", ["evaluation.gate.max_regression_of.even=0.1", "evaluation.gate.max_regression_of={even: 0.1}"]
+)
+@pytest.mark.parametrize("mark", ["", "+", "++"])
+def test_a_dictionary_of_numbers_takes_new_keys_as_they_are_typed(plan, mark: str, form: str) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = plan(mark + form)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "sead=1,2"],
+        ["-m", "seed=1,2", "objective.beta=high"],
+        ["-m", "objective=dpo,ln_dop"],
+        ["--cfg", "job", "sead=1"],
+        ["--config-dir=/no/such/folder"],
+        ["-cd", "/no/such/folder"],
+    ],
+    ids=" ".join,
+)
+def test_a_flag_of_hydra_changes_nothing_about_refusals(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "experiment=quickstart", *words) == 2
+    said = capfd.readouterr()
+    assert said.err.startswith("refused: ")
+    assert "HYDRA_FULL_ERROR" not in said.err
+    assert said.out == ""
+
+
+def test_a_further_folder_may_be_given_with_an_equals_sign(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", f"--config-dir={workspace / 'conf'}", "experiment=pico") == 0
+    assert "responses/pico_a" in capsys.readouterr().out
+
+
+def test_a_sweep_may_be_over_an_entry_of_a_dictionary(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = "evaluation.gate.max_regression_of.even=0.1,0.2"
+    assert call("plan", "--config-dir", str(workspace / "conf"), "experiment=pico", "-m", sweep) == 0
+    assert capsys.readouterr().out.count("checkpoint/final") == 2
 
 
 def test_an_unknown_experiment_gets_the_closest(plan) -> None:  # type: ignore[no-untyped-def]
