@@ -144,6 +144,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     from fusion.console import Terminal, log_to
     from fusion.costs.announcer import Announcer
     from fusion.costs.kept import meter_of
+    from fusion.folders import make_folder
     from fusion.listeners import Listeners
     from fusion.pipeline import build
     from fusion.planning.generations import demand_room
@@ -161,6 +162,8 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     demand_room(recipe)
     demand_trackers(recipe.targets, config.store.path)
     folder = Path(config.runs) / config.name
+    make_folder("runs", str(folder))
+    make_folder("store.path", config.store.path)
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())

@@ -12,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fusion.errors import ConfigError
@@ -39,6 +39,17 @@ def composition(words: Sequence[str], config_dir: str | None) -> Composition:
     """
     with initialize_config_module("conf", version_base="1.3"):
         return _composition(list(words), config_dir)
+
+
+def demand_values(tree: DictConfig) -> None:
+    """Raises:
+    ConfigError: a value is missing.
+    """
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if "name" in missing:
+        raise ConfigError("no experiment is chosen; type e.g. experiment=quickstart (conf/experiment/ lists them)")
+    if missing:
+        raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
 
 
 def sweep(words: Sequence[str], config_dir: str | None) -> list[str]:

@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fusion import registry
 from fusion.cluster_config import ClusterConfig
-from fusion.composition import composition
+from fusion.composition import composition, demand_values
+from fusion.context import check_context
 from fusion.costs.budget import RunBudget
 from fusion.costs.endpoints import Ledger, ledgers
 from fusion.errors import ConfigError
@@ -23,6 +24,7 @@ from fusion.evaluation.benchmark import Benchmark
 from fusion.evaluation.gate import GateConfig
 from fusion.evaluation.subjects import as_sources, resolve_all
 from fusion.explicit.config import ExplicitConfig
+from fusion.folders import check_folder
 from fusion.generators.base import Generator, Sampling
 from fusion.judging.labelled import LabelledSet
 from fusion.location import is_local, local_path
@@ -160,6 +162,10 @@ class Config:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or "/" in self.name or len(self.name.encode()) > 255:
+            raise ConfigError(f"name is {self.name!r}, which names no folder in {self.runs}/; type e.g. name=mine")
+
 
 def register() -> None:
     """Make the schema and all plug-ins known to Hydra."""
@@ -198,8 +204,7 @@ def objects(tree: DictConfig) -> Config:
         ConfigError: a value is missing, or of the wrong kind.
     """
     try:
-        if missing := sorted(OmegaConf.missing_keys(tree)):
-            raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=... (missing: {missing})")
+        demand_values(tree)
         config = OmegaConf.to_object(tree)
     except OmegaConfBaseException as error:
         raise ConfigError(explained(error)) from error
@@ -214,6 +219,8 @@ def priced_endpoints(config: Config) -> list[Ledger]:
 
 def check(config: Config) -> None:
     """Cross-field checks, each with its remedy; completes model and file identities."""
+    check_folder("runs", config.runs)
+    check_folder("store.path", config.store.path)
     _name_prompts(config)
     if config.selection is not None:
         config.selection.check()
@@ -226,6 +233,8 @@ def check(config: Config) -> None:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
     for name, source in config.sources.items():
         _check_source(name, source)
+        if source.model is not None:
+            check_context(f"sources.{name}.model", source.model, source.generator or config.generator)
     config.gate.check_names("gate", [name for name, one in config.benchmarks.items() if one.compared])
     if config.evaluation is not None:
         _check_evaluation(config.evaluation, config.rewards)
@@ -233,6 +242,7 @@ def check(config: Config) -> None:
         for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
             train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
         resolve_as(config.target.model, "target.model")
+        check_context("target.model", config.target.model, config.generator)
     for reward in config.rewards.values():
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
             reward.model = config.target.model

@@ -58,11 +58,11 @@ def submit(arguments: Sequence[str]) -> int:
 
 def _composed(order: Order) -> DictConfig:
     """The config, composed here so that a typo is refused before anything is sent."""
+    from fusion.composition import demand_values
     from fusion.config import composed
 
     tree = composed(order.overrides, order.config_dir)
-    if missing := sorted(OmegaConf.missing_keys(tree)):
-        raise ConfigError(f"{missing[0]} is not set and has no default; type {missing[0]}=...")
+    demand_values(tree)
     return tree
 
 

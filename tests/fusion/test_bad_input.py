@@ -119,6 +119,27 @@ def test_a_full_disk_under_the_run_folder_is_named(run: Run, tmp_path: Path) -> 
         assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("runs=afile", ["afile is a file", "type runs=FOLDER"]),
+        ("store.path=afile/store", ["afile is a file", "type store.path=FOLDER"]),
+        ("store.path=/proc/x", ["store.path is /proc/x, which cannot be written to", "type store.path=FOLDER"]),
+        ("runs=/proc/x", ["/proc/x", "type runs=FOLDER"]),
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused_before_anything_starts(
+    run: Run, tmp_path: Path, override: str, words: list[str]
+) -> None:
+    (tmp_path / "afile").write_text("kept")
+    code, said = run(override)
+    assert code == 2, said
+    for word in words:
+        assert word in said
+    assert (tmp_path / "afile").read_text() == "kept"
+    assert not list(tmp_path.glob("store/*"))
+
+
 def test_a_corrupt_part_is_seen_by_the_plan_and_only_its_rows_are_made_again(run: Run, tmp_path: Path) -> None:
     small_parts = "cluster.pools.responses.part_rows=2"
     assert run(small_parts)[0] == 0

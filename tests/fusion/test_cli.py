@@ -79,6 +79,9 @@ def test_a_plan_lists_every_step_and_writes_nothing(plan, tmp_path: Path) -> Non
         ("sources.pico_a.model.uri=hf://org/name", ["sources.pico_a.model", "revision"]),
         ("prompts.path=/no/such/file.jsonl", ["/no/such/file.jsonl"]),
         ("train.sft.epochs=0", ["epochs"]),
+        ("name=../x", ["name is '../x'", "name=mine"]),
+        ("name=", ["name is ''", "name=mine"]),
+        ("generator.max_model_len=999", ["999", "sources.pico_a.model", "generator.max_model_len=256"]),
         ("+sead=3", ["there is no sead", "seed"]),
         ("++evaluation.gate.min_gian=0.9", ["there is no evaluation.gate.min_gian", "min_gain"]),
         ("+train.sft.lr=1", ["there is no train.sft.lr"]),
@@ -142,6 +145,17 @@ def test_a_sweep_may_be_over_an_entry_of_a_dictionary(workspace: Path, capsys: p
     sweep = "evaluation.gate.max_regression_of.even=0.1,0.2"
     assert call("plan", "--config-dir", str(workspace / "conf"), "experiment=pico", "-m", sweep) == 0
     assert capsys.readouterr().out.count("checkpoint/final") == 2
+
+
+def test_a_context_that_the_yaml_declares_bounds_what_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("plan", "experiment=quickstart", "generator.max_model_len=999999") == 2
+    assert "type generator.max_model_len=8192" in capsys.readouterr().err
+
+
+def test_nothing_chosen_is_answered_with_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("run", "plan", "submit"):
+        assert call(verb, *(["seed=1"] if verb == "submit" else [])) == 2
+        assert "type e.g. experiment=quickstart" in capsys.readouterr().err
 
 
 def test_an_unknown_experiment_gets_the_closest(plan) -> None:  # type: ignore[no-untyped-def]
