@@ -16,7 +16,8 @@ def configured_model(name: str) -> ModelRef:
         ConfigError: there is no such yaml, or it names answers that exist in place of a model.
     """
     try:
-        node = composed([f"source=[{name}]"]).sources[name].model
+        (source,) = composed([f"source=[{name}]"]).sources.values()
+        node = source.model
     except ConfigError as error:
         try:
             node = composed([f"target={name}"]).target.model

@@ -19,7 +19,7 @@ from fusion.errors import ConfigError
 from fusion.models import COMMIT, ModelRef
 from fusion.prompts.hf_dataset import HfDataset
 
-PLAN_WAIT_S = 4.0
+PLAN_WAIT_S = 2.0
 """How long a plan waits for the hub, over all models together."""
 RUN_WAIT_S = 60.0
 """The same of a run, which would rather wait than be refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from fusion.config import composed
+from fusion.config import composed, typed
 from fusion.errors import ConfigError
 from fusion.fingerprint import fingerprint
 from fusion.models import ModelRef
-from fusion.revisions import NO_COMMIT, demand, notes, pin
+from fusion.revisions import NO_COMMIT, PLAN_WAIT_S, demand, notes, pin
 
 COMMIT = "3f2a" * 10
 OTHER = "b" * 40
@@ -31,6 +32,8 @@ class Hub(BaseHTTPRequestHandler):
             "/api/models/org/name/revision/main": COMMIT,
             "/api/models/org/name/revision/v1.0": OTHER,
             "/api/datasets/org/rows/revision/main": OTHER,
+            "/api/models/HuggingFaceTB/SmolLM2-135M-Instruct/revision/main": COMMIT,
+            "/api/models/google/gemma-3-270m/revision/main": OTHER,
         }
         if "slow" in self.path:
             time.sleep(3)
@@ -143,10 +146,43 @@ def test_a_branch_that_the_hub_does_not_know_is_refused_with_its_words(hub: None
 
 
 def test_a_hub_that_keeps_silent_is_waited_for_so_long_and_no_longer(hub: None) -> None:
+    tree = config(uri="hf://org/slow")
     started = time.monotonic()
-    (one,) = pin(config(uri="hf://org/slow"), wait_s=0.3)
+    (one,) = pin(tree, wait_s=0.3)
     assert one.commit is None
     assert time.monotonic() - started < 2.5
+
+
+def test_a_plan_that_a_hub_never_answers_still_ends_within_its_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        tree = composed(["experiment=fusechat3_llama31_8b"])
+        started = time.monotonic()
+        pins = pin(tree, PLAN_WAIT_S)
+        waited = time.monotonic() - started
+    assert len(pins) > 4
+    assert all(one.commit is None for one in pins)
+    assert waited < 4
+
+
+def test_the_models_of_the_quickstart_by_hub_id_are_one_override_and_their_branch_is_resolved(hub: None) -> None:
+    sources = "source=[smollm2_135m_hub,gemma3_270m_hub]"
+    tree = composed(["experiment=quickstart", sources, "target=smollm2_135m_hub"])
+    demand(pin(tree, wait_s=10))
+    config = typed(tree)
+    models = {name: one.model for name, one in config.sources.items()} | {"target": config.target.model}
+    assert {name: (one.uri, one.revision) for name, one in models.items()} == {
+        "smollm2_135m": ("hf://HuggingFaceTB/SmolLM2-135M-Instruct", COMMIT),
+        "gemma3_270m": ("hf://google/gemma-3-270m", OTHER),
+        "target": ("hf://HuggingFaceTB/SmolLM2-135M-Instruct", COMMIT),
+    }
+    usual = composed(["experiment=quickstart"])
+    assert tree.sources.gemma3_270m.sampling == usual.sources.gemma3_270m.sampling
+    assert tree.sources.gemma3_270m.model.chat == usual.sources.gemma3_270m.model.chat
 
 
 @pytest.mark.usefixtures("no_hub")
