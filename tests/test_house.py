@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import time
@@ -95,6 +96,19 @@ def test_importing_fusion_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_plan_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom fusion.cli import main\ntry:\n    main(['plan', 'experiment=quickstart'])\n"
+        f"except SystemExit as ended:\n    print(ended.code, [h for h in {HEAVY!r} if h in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "checkpoint/final" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 def test_help_answers_at_once() -> None:
