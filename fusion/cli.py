@@ -113,6 +113,7 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.console import plan_table
     from fusion.costs.account import read_accounts
     from fusion.costs.kept import spent_folder
+    from fusion.fitting_objective import objective_notes
     from fusion.pipeline import build
     from fusion.plan import Status, plan
     from fusion.planning.outlook import outlook
@@ -125,6 +126,8 @@ def plan_config(tree: DictConfig) -> int:
     for note in notes(pin(tree, PLAN_WAIT_S)):
         console.print(note, soft_wrap=True)
     config = typed(tree)
+    for note in objective_notes(config):
+        console.print(note, soft_wrap=True)
     recipe = build(config)
     planned = plan(config.store.path, recipe.targets)
     console.print(plan_table(planned))
@@ -144,6 +147,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     from fusion.console import Terminal, log_to
     from fusion.costs.announcer import Announcer
     from fusion.costs.kept import meter_of
+    from fusion.fitting_objective import objective_notes
     from fusion.folders import make_folder
     from fusion.listeners import Listeners
     from fusion.pipeline import build
@@ -167,6 +171,8 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     log_to(folder / "log.txt")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
     terminal = Terminal(Console())
+    for note in objective_notes(config):
+        terminal.notice(note)
     cluster, meter = config.cluster, meter_of(config)
     with recorded(folder, config.name, command) as recorder:
         listener = Announcer(Listeners(terminal, recorder), recipe, meter, str(folder / "forecast.json"))

@@ -69,6 +69,8 @@ class TargetConfig:
 
     name: str = MISSING
     """Its name in tables and reports; a source of the same name and settings shares its answers."""
+    objective: str = ""
+    """What FuseChat-3.0 trains a model of its kind with: ln_dpo for Llama's, dpo for others; empty: not said."""
     model: ModelRef = field(default_factory=ModelRef)
 
 

@@ -152,6 +152,26 @@ def test_a_context_that_the_yaml_declares_bounds_what_is_asked(capsys: pytest.Ca
     assert "type generator.max_model_len=8192" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["target=gemma2_9b"], "FuseChat-3.0 trains models like gemma2_9b with dpo: objective=dpo"),
+        (["objective=dpo"], "FuseChat-3.0 trains models like smollm2_135m with ln_dpo: objective=ln_dpo"),
+        (["target=gemma2_9b", "objective=dpo"], ""),
+        (["objective=simpo"], ""),
+        ([], ""),
+    ],
+)
+def test_an_objective_that_the_target_is_not_trained_with_is_told(
+    words: list[str], note: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert call("plan", "experiment=quickstart", *words) == 0
+    said = capsys.readouterr().out
+    assert note in said
+    assert ("FuseChat-3.0 trains" in said) == bool(note)
+
+
 def test_nothing_chosen_is_answered_with_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("run", "plan", "submit"):
         assert call(verb, *(["seed=1"] if verb == "submit" else [])) == 2
