@@ -1,7 +1,8 @@
-"""A new thing is one file: each test adds exactly one to a copy of the tree and uses it by name."""
+"""A new thing is one file: it is added to a copy of the tree and used by name, in a run wherever that can be."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pico import make_workspace
+from tests.end_to_end.pico import EXPERIMENT, make_workspace, write_prompts
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -109,6 +110,67 @@ class Count(Generator):
         yield Counting()
 '''
 
+PROMPTS = '''
+"""Squares."""
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fusion.prompts.base import Prompts, RawPrompt
+
+
+@dataclass(kw_only=True)
+class Squares(Prompts):
+    most: int = 3
+
+    def read(self) -> Iterator[RawPrompt]:
+        for i in range(self.most):
+            message = {"role": "user", "content": f"{i} squared?"}
+            yield RawPrompt(f"squares#{i}", (message,), "math", "squares", str(i * i))
+'''
+MERGE = '''
+"""The mean of two."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fusion.merging.base import MergeMethod, Rule, Weights
+
+
+@dataclass(kw_only=True)
+class Half(MergeMethod):
+    needs_base: ClassVar[bool] = False
+    min_models: ClassVar[int] = 2
+    max_models: ClassVar[int] = 2
+    mergekit: ClassVar = {"half": {}}
+
+    def rule(self, tensors: Sequence[Weights]) -> Rule:
+        return lambda chunk: chunk.models_Kn.sum(dim=0) / 2
+'''
+BENCHMARK = """
+# @package benchmarks.mine
+defaults:
+  - /reward@reward: math_answer
+  - _self_
+title: Mine
+area: math
+data:
+  name: org/mine
+  path: {folder}/sums.jsonl
+  num_items: 4
+  item: "{{{{ prompt }}}}"
+  question: "{{{{ prompt }}}}"
+  reference: "{{{{ reference }}}}"
+sampling: {{temperature: 0.0, top_p: 1.0, num_samples: 1, max_new_tokens: 4}}
+""".lstrip()
+RECIPE = (
+    EXPERIMENT.replace("override /target: pico_target", "override /target: student")
+    .replace("override /prompts: jsonl", "override /prompts: squares")
+    .replace("override /objective: ln_dpo", "override /objective: hinge")
+    .replace("name: pico", "name: mine\nobjective: {{margin: 2.0}}")
+    .replace("prompts: {{path: {folder}/train.jsonl}}", "prompts: {{most: 12}}", 1)
+    .replace("{generator}", "transformers")
+)
+
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -164,11 +226,8 @@ def test_a_generator_a_reward_and_a_rule_are_one_file_each(tree: Path, workspace
     assert "short_wins" in done.stdout
 
 
-def test_an_objective_is_one_file(tree: Path, workspace: Path) -> None:
+def test_an_objective_is_a_function_of_numbers(tree: Path) -> None:
     (tree / "fusion/objectives/hinge.py").write_text(OBJECTIVE)
-    assert "margin: 2" in fusion(
-        tree, workspace, "run", "--cfg", "job", "experiment=pico", "objective=hinge", "objective.margin=2"
-    )
     code = (
         "import torch\nfrom fusion.registry import plugins\nfrom fusion.objectives.base import RoleLogProbs\n"
         "make = lambda *v: RoleLogProbs(torch.tensor([[v[0]], [v[1]]]), torch.ones(2, 1))\n"
@@ -182,30 +241,56 @@ def test_an_objective_is_one_file(tree: Path, workspace: Path) -> None:
     assert float(done.stdout) == 0.0
 
 
-def test_a_source_and_a_target_are_one_yaml_each(tree: Path, workspace: Path) -> None:
-    model = f"model:\n  uri: {workspace / 'models' / 'pico_a'}\n"
-    (tree / "conf/source/newcomer.yaml").write_text(f"# @package sources.newcomer\n{model}")
-    (tree / "conf/target/student.yaml").write_text(f"name: student\n{model}")
-    out = fusion(tree, workspace, "plan", "experiment=pico", "source=[pico_a,newcomer]", "target=student")
-    assert "responses/newcomer" in out
+@pytest.mark.slow
+def test_a_source_a_target_a_prompt_set_an_objective_and_a_recipe_are_one_file_each(
+    tree: Path, workspace: Path
+) -> None:
+    """All five in one run, from prompts to a gate."""
+    model = f"model:\n  uri: {workspace}/models/{{}}\n  chat: {{{{stop: [a, e, i, o, u, t, n, s]}}}}\n"
+    sampling = "sampling: {temperature: 1.0, top_p: 1.0, max_new_tokens: 12, num_samples: 3}\n"
+    (tree / "conf/source/newcomer.yaml").write_text(f"# @package sources.newcomer\n{model.format('pico_a')}{sampling}")
+    (tree / "conf/target/student.yaml").write_text(f"name: student\n{model.format('pico_target')}")
+    (tree / "fusion/prompts/squares.py").write_text(PROMPTS)
+    (tree / "fusion/objectives/hinge.py").write_text(OBJECTIVE)
+    (tree / "conf/experiment/mine.yaml").write_text(RECIPE.format(folder=workspace))
+    said = fusion(tree, workspace, "run", "experiment=mine", "source=[newcomer,pico_b]", "cluster=in_process")
+    result = json.loads((tree / "runs/mine/result.json").read_text())
+    made = {f"{step['kind']}/{step['label']}": step for step in result["steps"]}
+    assert made["prompts/train"]["rows_out"] == 12
+    assert made["responses/newcomer"]["rows_out"] == 12 * 3
+    assert made["checkpoint/final"]["rows_out"] > 0
+    assert set(result["evaluation"]) == {"base", "sft", "final", "newcomer", "pico_b"}
+    assert "the final model" in said
 
 
-def test_a_recipe_is_one_yaml(tree: Path, workspace: Path) -> None:
-    text = "# @package _global_\ndefaults:\n  - pico\n  - override /objective: dpo\nname: mine\n"
-    (workspace / "conf/experiment/mine.yaml").write_text(text)
-    assert "checkpoint/final" in fusion(tree, workspace, "plan", "experiment=mine")
+@pytest.mark.slow
+def test_a_merge_method_is_one_file(tree: Path, workspace: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
 
-
-def test_a_prompt_set_is_one_file(tree: Path, workspace: Path) -> None:
-    (tree / "fusion/prompts/squares.py").write_text(
-        '"""Squares."""\nfrom collections.abc import Iterator\nfrom dataclasses import dataclass\n\n'
-        "from fusion.prompts.base import Prompts, RawPrompt\n\n\n@dataclass(kw_only=True)\nclass Squares(Prompts):\n"
-        "    most: int = 3\n\n    def read(self) -> Iterator[RawPrompt]:\n        for i in range(self.most):\n"
-        "            message = {'role': 'user', 'content': f'{i} squared?'}\n"
-        "            yield RawPrompt(f'squares#{i}', (message,), 'math', 'squares', str(i * i))\n"
+    (tree / "fusion/merging/half.py").write_text(MERGE)
+    models = [workspace / "models" / name for name in ("pico_a", "pico_b")]
+    (tmp_path / "half.yml").write_text(
+        "merge_method: half\ndtype: float32\nmodels:\n" + "".join(f"  - model: {model}\n" for model in models)
     )
-    out = fusion(tree, workspace, "run", "--cfg", "job", "prompts=squares", "prompts.most=5")
-    assert "most: 5" in out
+    done = subprocess.run(
+        [sys.executable, "-m", "fusion", "merge", str(tmp_path / "half.yml"), str(tmp_path / "merged")],
+        cwd=tree, env=environment(tree), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    merged, first, second = (load_file(folder / "model.safetensors") for folder in (tmp_path / "merged", *models))
+    assert all(merged[name].equal((first[name] + second[name]) / 2) for name in first)
+
+
+@pytest.mark.slow
+def test_a_benchmark_is_one_yaml(tree: Path, workspace: Path, tmp_path: Path) -> None:
+    write_prompts(tmp_path / "sums.jsonl", 4)
+    (tree / "conf/benchmark/mine.yaml").write_text(BENCHMARK.format(folder=tmp_path))
+    fusion(
+        tree, workspace, "eval", "benchmark=[mine]", "target=pico_target", "generator=transformers",
+        "cluster=in_process",
+    )  # fmt: skip
+    scores = json.loads((tree / "runs/eval/result.json").read_text())["benchmarks"]["scores"]
+    assert [(row["benchmark"], row["model"], row["n"]) for row in scores] == [("mine", "base", 4)]
 
 
 def test_two_plugins_in_one_file_are_refused(tree: Path) -> None:
