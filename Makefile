@@ -11,12 +11,13 @@ export TOKENIZERS_PARALLELISM := false
 
 TESTED := $(VENV)/.tested
 
-.PHONY: help setup sandbox quickstart test chaos fast check format lint types bench clean
+.PHONY: help setup sandbox quickstart test chaos fast check format lint types tree bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
 	@echo "make test         the test suite, all but chaos      make fast    without the slow ones"
 	@echo "make chaos        kill -9 whole runs and compare what they leave"
 	@echo "make check        format, lint, types, tests, as CI does"
+	@echo "make tree         docs/tree.md, what each file is"
 	@echo "make bench        the benchmarks; each prints its ratio"
 
 setup: $(VENV)/.installed sandbox
@@ -70,6 +71,9 @@ types: setup
 	@$(BIN)/mypy
 
 check: format lint types test
+
+tree: setup
+	@$(BIN)/python -m tests.tree_doc
 
 bench: setup
 	@for file in tests/benchmarks/bench_*.py; do $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || exit 1; done

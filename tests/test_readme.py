@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fusion.cli import COMMANDS, main
+from tests import tree_doc
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [line.strip() for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    ")]
@@ -44,6 +45,13 @@ def test_a_plan_or_run_composes(
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_list_of_every_file_is_current_and_says_what_each_is() -> None:
+    assert tree_doc.DOC.read_text("utf-8") == tree_doc.tree(), "type make tree"
+    shipped = [path for room in tree_doc.ROOMS if room != "tests" for path in tree_doc.files(ROOT / room)]
+    assert [str(path) for path in shipped if not tree_doc.clause(path)] == []
+    assert [name for name in tree_doc.MUTE if not (ROOT / name).exists()] == []
 
 
 def test_files_that_are_named_exist() -> None:
