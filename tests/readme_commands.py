@@ -14,12 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
-    "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_run.py",
+    "fusion run experiment=quickstart prompts.per_task=80": "tests/end_to_end/test_readme_settings.py",
     "fusion run experiment=compare_cpu": "tests/end_to_end/test_run.py",
     "fusion compare quickstart wrpo_cpu infifpo_cpu fuserl_cpu pairwise_sce_cpu": "tests/end_to_end/test_run.py",
-    "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/fusion/test_cli.py",
+    "fusion run experiment=quickstart -m objective.beta=5,10,20": "tests/end_to_end/test_readme_settings.py",
     "fusion run experiment=quickstart train.sft.report_to=[tensorboard] train.preference.report_to=[tensorboard]": (
-        "tests/fusion/train/test_tracking.py"
+        "tests/end_to_end/test_readme_settings.py"
     ),
     "fusion run experiment=quickstart cluster.price.usd_per_hour=0.4 budget.max_usd=0.05": (
         "tests/end_to_end/test_budget.py"
