@@ -31,6 +31,7 @@ from fusion.train.export import export
 from fusion.train.rows import read_rows
 from fusion.train.tracking import demand, run_name, tell_tensorboard
 from fusion.train.trainers import PlannedTrainer, trainer_class
+from fusion.train.weights_only import weights_only
 from fusion.train.workspace import Workspace
 from fusion.transfer import on_disk, scratch, send
 
@@ -78,7 +79,7 @@ class TrainJob:
 
         Raises:
             StepFailed: the loss is not finite.
-            ArtifactError: the disk is full.
+            ArtifactError: the disk is full, or a checkpoint is damaged or holds more than weights.
             ConfigError: a checkpoint of another number of processes is there, or the global batch is not divisible.
         """
         workspace = Workspace(self.work)
@@ -99,7 +100,8 @@ class TrainJob:
                 trainer.keep = lambda step: self._export(trainer, model, step) if step in candidates else None
             start_s = time.monotonic() - began
             checkpoint = workspace.latest(world_size)
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with weights_only(location.join(self.work, "checkpoints")):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             if trainer.state.global_step < num_steps:
                 return
             if not candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -15,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusion.errors import StepFailed
+from fusion.errors import ArtifactError, StepFailed
 from fusion.objectives.ln_dpo import LnDpo
-from fusion.train.config import CheckpointChoice, Execution, Lora
+from fusion.train.config import CheckpointChoice, Dtype, Execution, Lora
 from fusion.train.job import TrainJob
 from fusion.train.workspace import Workspace
 from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job
@@ -76,6 +77,49 @@ def test_a_job_with_adapters_that_is_stopped_continues_from_the_step_it_stopped_
     workspace.withdraw_stop()
     job.run(0, 1)
     assert_same_outcome(job, undisturbed, 1e-6)
+
+
+def stopped(job: TrainJob) -> Path:
+    """The checkpoint of a job that was stopped after its first step."""
+    workspace = Workspace(job.work)
+    workspace.ask_to_stop()
+    job.run(0, 1)
+    workspace.withdraw_stop()
+    return workspace.checkpoints / "checkpoint-1"
+
+
+@pytest.mark.parametrize("dtype", Dtype)
+@pytest.mark.parametrize("stage", [0, 2, 3])
+@pytest.mark.parametrize("rank", [0, 4])
+def test_every_kind_of_checkpoint_is_read_as_weights(tmp_path: Path, rank: int, stage: int, dtype: Dtype) -> None:
+    job = make_job(tmp_path / "job", epochs=1, lora=Lora(rank=rank), zero_stage=stage)
+    job = replace(job, config=replace(job.config, dtype=dtype))
+    stopped(job)
+    job.run(0, 1)
+    assert len(losses(job)) == 3
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.flag),)
+
+
+@pytest.mark.parametrize("shard", ["model_states", "optim_states", "scheduler", "rng_state"])
+def test_a_pickle_in_place_of_a_shard_is_not_run(tmp_path: Path, shard: str) -> None:
+    """Who can write to the store can replace a shard, and its mark too."""
+    job = make_job(tmp_path / "job", epochs=1)
+    checkpoint = stopped(job)
+    (path,) = [path for path in checkpoint.rglob("*.pt*") if shard in path.name]
+    torch.save({"module": Bomb(tmp_path / "flag")}, path)
+    Workspace(job.work).complete(1, 1, 1)
+    with pytest.raises(ArtifactError, match=r"checkpoints holds more than weights \(posix.mkdir\); .*Find out who"):
+        job.run(0, 1)
+    assert not (tmp_path / "flag").exists()
 
 
 def test_adapters_are_merged_into_a_plain_model_that_has_learnt(tmp_path: Path) -> None:
