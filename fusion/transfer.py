@@ -15,8 +15,10 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 from fusion import location
 from fusion.artifact import read_manifest
@@ -25,6 +27,15 @@ from fusion.schema import hash_text
 
 CACHE = "~/.cache/fusion"
 BLOCK = 16 * 2**20
+HASHERS = 4
+
+
+class Listed(TypedDict):
+    """A file of a manifest or a marker; `name` is relative to its folder."""
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 def scratch(place: str) -> Path:
@@ -55,22 +66,49 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def send(folder: Path, place: str, since: float = 0.0) -> None:
-    """Copy the files of a folder that were changed at `since` (Unix time) or later; does nothing if it is `place`."""
+def send(folder: Path, place: str, since: float = 0.0) -> dict[str, int]:
+    """Copy the files of a folder that were changed at `since` (Unix time) or later, and name them with their sizes.
+
+    Nothing is copied where the folder is `place`.
+    """
     if location.is_local(place):
         assert location.local_path(place).absolute() == folder.absolute(), (folder, place)
-        return
+        return {}
     fs, inner = location.filesystem(place)
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_mtime >= since:
-            fs.put_file(str(path), f"{inner}/{path.relative_to(folder).as_posix()}")
+    sent = {name: size for name, size in sizes(str(folder)).items() if (folder / name).stat().st_mtime >= since}
+    for name in sent:
+        fs.put_file(str(folder / name), f"{inner}/{name}")
+    return sent
 
 
-def fetch(place: str, files: Mapping[str, int], folder: Path) -> None:
-    """Copy named files into `folder`, which is there whole or not at all.
+def listed(place: str, files: Mapping[str, int]) -> list[Listed]:
+    """Files below a folder with their hashes, which takes a second a GiB of each of `HASHERS` threads."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        hashes = pool.map(lambda name: sha256(location.join(place, name)), files)
+        return [Listed(name=n, bytes=b, sha256=h) for (n, b), h in zip(files.items(), hashes, strict=True)]
+
+
+def digest_of(entries: Iterable[Listed]) -> str:
+    """Content hash of a folder of files."""
+    return hashlib.sha256("".join(f"{e['name']}:{e['sha256']};" for e in entries).encode()).hexdigest()
+
+
+def altered(place: str, entries: Sequence[Listed]) -> list[str]:
+    """Names of the files whose content is not what was listed."""
+    found = listed(place, {entry["name"]: entry["bytes"] for entry in entries})
+    return [entry["name"] for entry, now in zip(entries, found, strict=True) if entry["sha256"] != now["sha256"]]
+
+
+def corrupt(place: str, name: str) -> str:
+    """What to tell of an altered file."""
+    return f"{place}/{name} is corrupt: its content does not match its sha256"
+
+
+def fetch(place: str, entries: Sequence[Listed], folder: Path) -> None:
+    """Copy listed files into `folder`, which is there whole and verified or not at all.
 
     Raises:
-        ArtifactError: a file is not there, or of another size.
+        ArtifactError: a file is not there, or not what was listed.
     """
     with _locked(folder):
         if folder.is_dir():
@@ -78,7 +116,10 @@ def fetch(place: str, files: Mapping[str, int], folder: Path) -> None:
         fs, inner = location.filesystem(place)
         building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            for name, size in files.items():
+            for entry in entries:
+                name, size = entry["name"], entry["bytes"]
+                if not (building / name).resolve().is_relative_to(building.resolve()):
+                    raise ArtifactError(f"{place} lists {name}, which lies outside of it")
                 (building / name).parent.mkdir(parents=True, exist_ok=True)
                 try:
                     fs.get_file(f"{inner}/{name}", str(building / name))
@@ -86,6 +127,8 @@ def fetch(place: str, files: Mapping[str, int], folder: Path) -> None:
                     raise ArtifactError(f"{place}/{name} is gone") from error
                 if (found := (building / name).stat().st_size) != size:
                     raise ArtifactError(f"{place}/{name} has {found} bytes where {size} were written")
+            for name in altered(str(building), entries):
+                raise ArtifactError(corrupt(place, name))
             os.rename(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -105,15 +148,10 @@ def on_disk(place: str) -> Path:
     manifest = read_manifest(place.rpartition("/")[0])
     if manifest is None:
         raise ArtifactError(f"{place} belongs to no sealed artifact; run the command that makes it again")
-    entries: list[dict[str, object]] = manifest["files"]  # type: ignore[assignment]
-    folder = Path(CACHE).expanduser() / "copies" / str(manifest["digest"])[:32]
-    if folder.is_dir():
-        return folder
-    fetch(place, {str(entry["name"]): int(str(entry["bytes"])) for entry in entries}, folder)
-    for entry in entries:
-        if sha256(str(folder / str(entry["name"]))) != entry["sha256"]:
-            shutil.rmtree(folder)
-            raise ArtifactError(f"{place}/{entry['name']} is corrupt: its content does not match its sha256")
+    entries: list[Listed] = manifest["files"]  # type: ignore[assignment]
+    folder = Path(CACHE).expanduser() / "copies" / digest_of(entries)[:32]
+    if not folder.is_dir():
+        fetch(place, entries, folder)
     return folder
 
 

@@ -8,7 +8,6 @@ store/checkpoint/<label>-<fingerprint>/
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from fusion import location
 from fusion.artifact import read_manifest, write_json
 from fusion.errors import ArtifactError
-from fusion.transfer import on_disk, scratch, send, sha256, sizes
+from fusion.transfer import Listed, altered, corrupt, digest_of, listed, on_disk, scratch, send, sha256, sizes
 
 VERIFY_BYTES = 4 * 2**30
 """Folders up to this size are hashed again before they are taken as done (about a second a GiB)."""
@@ -50,14 +49,11 @@ class TreeArtifact:
 
     def damage(self) -> str | None:
         """What is wrong with the content, or None. Above `VERIFY_BYTES` only sizes were checked, when it was opened."""
-        entries = self.manifest["files"]
-        if sum(entry["bytes"] for entry in entries) > VERIFY_BYTES:  # type: ignore[attr-defined]
+        entries: list[Listed] = self.manifest["files"]  # type: ignore[assignment]
+        if sum(entry["bytes"] for entry in entries) > VERIFY_BYTES:
             return None
-        for entry in entries:  # type: ignore[attr-defined]
-            path = location.join(self.path, "files", entry["name"])
-            if sha256(path) != entry["sha256"]:
-                return f"{path} is corrupt: its content does not match its sha256"
-        return None
+        names = altered(self.place, entries)
+        return corrupt(self.place, names[0]) if names else None
 
 
 @dataclass
@@ -105,18 +101,22 @@ class TreeWriter:
         """
         self.check_lease()
         send(self.files, self.place)
-        listed = sizes(self.place)
-        if not listed:
+        entries = listed(self.place, sizes(self.place))
+        if not entries:
             raise ArtifactError(f"{self.place} is empty: the step wrote no files")
-        entries = [{"name": n, "bytes": b, "sha256": sha256(location.join(self.place, n))} for n, b in listed.items()]
-        digest = hashlib.sha256("".join(f"{e['name']}:{e['sha256']};" for e in entries).encode()).hexdigest()
         accounts = {
             "rows_in": self.rows_in,
             "rows_out": self.rows_in - sum(self.dropped.values()),
             "dropped": self.dropped,
             "failed": {},
         }
-        manifest = {**header, "files": entries, "digest": digest, "metrics": self.metrics, "accounts": accounts}
+        manifest = {
+            **header,
+            "files": entries,
+            "digest": digest_of(entries),
+            "metrics": self.metrics,
+            "accounts": accounts,
+        }
         write_json(location.join(self.path, "manifest.json"), manifest)
         location.remove(location.join(self.path, "work"))
         if not location.is_local(self.path):

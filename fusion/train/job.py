@@ -99,7 +99,7 @@ class TrainJob:
             if candidates:
                 trainer.keep = lambda step: self._export(trainer, model, step) if step in candidates else None
             start_s = time.monotonic() - began
-            checkpoint = workspace.latest(world_size)
+            checkpoint = workspace.latest(rank, world_size)
             with weights_only(location.join(self.work, "checkpoints")):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             if trainer.state.global_step < num_steps:

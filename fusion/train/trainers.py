@@ -151,15 +151,17 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         self.control.should_training_stop = self.control.should_training_stop or self.is_stopped
 
     def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+        from accelerate.utils import gather_object
+
         if self.args.process_index == 0:
             self.workspace.tell(f"saves step {self.state.global_step}")
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
-        if self.args.local_process_index == 0:
-            self.workspace.carry(self.state.global_step, self.execution.keep_last)
-        self.accelerator.wait_for_everyone()
-        if self.args.process_index == 0:
-            self.workspace.complete(self.state.global_step, self.args.world_size, self.execution.keep_last)
+        args, step, keep = self.args, self.state.global_step, self.execution.keep_last
+        carried = self.workspace.carry(step, keep, args.process_index, args.world_size, args.local_process_index)
+        all_carried = gather_object(carried)
+        if args.process_index == 0:
+            self.workspace.complete(step, args.world_size, keep, all_carried)
         self._saved_step = self.state.global_step
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

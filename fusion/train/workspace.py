@@ -3,7 +3,7 @@
     rows.parquet                what is trained on
     targets.arrow               distributions to learn beside it (explicit fusion)
     checkpoints/checkpoint-40/  every process's shards, optimiser, schedule, random state
-        complete.json           written last: every file with its size, and how many processes wrote them
+        complete.json           written last: every file with size and sha256, and how many processes wrote them
     progress.json               the latest step
     stop                        made by the driver: save a checkpoint and end
     result.json                 written last of all: the job is done and its model is exported
@@ -21,13 +21,15 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fusion import location
-from fusion.errors import ConfigError
-from fusion.transfer import fetch, scratch, send, sizes
+from fusion.errors import ArtifactError, ConfigError
+from fusion.schema import hash_text
+from fusion.transfer import Listed, altered, corrupt, fetch, listed, scratch, send, sizes
 
+MARKER = "complete.json"
 ASK_S = 1.0
 """Least time between two messages over an object store, where each takes tens of milliseconds."""
 
@@ -94,31 +96,44 @@ class Workspace:
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
-    def carry(self, step: int, keep_last: int) -> None:
-        """Send what this machine wrote of the checkpoint of `step`; called by one process a machine, when all wrote."""
-        if self.is_shared:
-            return
+    def carry(self, step: int, keep_last: int, rank: int, world_size: int, local_rank: int) -> list[Listed]:
+        """Called by every process when all wrote the checkpoint of `step`: hash a share of it, each file once.
+
+        On an object store the first process of a machine hashes what this machine wrote, and sends it.
+        """
         name = f"checkpoints/checkpoint-{step}"
-        send(self.path / name, self._at(name), self._since)
+        if self.is_shared:
+            return listed(self._at(name), dict(list(_shards(self._at(name)).items())[rank::world_size]))
+        if local_rank:
+            return []
+        sent = send(self.path / name, self._at(name), self._since)
         numbers = sorted(_numbers([path.name for path in self.checkpoints.glob("checkpoint-*")]))
         for old in numbers[:-keep_last]:
             shutil.rmtree(self.checkpoints / f"checkpoint-{old}", ignore_errors=True)
+        return listed(str(self.path / name), sent)
 
-    def complete(self, step: int, world_size: int, keep_last: int) -> None:
-        """Mark the checkpoint of `step` as whole, then remove those that are older than the `keep_last` newest."""
-        name = f"checkpoints/checkpoint-{step}"
-        files = sizes(self._at(name))
-        files.pop("complete.json", None)
+    def complete(self, step: int, world_size: int, keep_last: int, carried: Sequence[Listed]) -> None:
+        """Mark the checkpoint of `step` as whole, then remove those that are older than the `keep_last` newest.
+
+        `carried`: what `carry` said in every process.
+        """
+        place = self._at(f"checkpoints/checkpoint-{step}")
+        known = {entry["name"] for entry in carried}
+        others = {name: size for name, size in _shards(place).items() if name not in known}
+        files = [*carried, *listed(place, others)]  # a network disk may show some late, and to this process only
         marker = {"step": step, "world_size": world_size, "files": files, "id": uuid.uuid4().hex}
-        location.put(self._at(f"{name}/complete.json"), json.dumps(marker).encode())
+        location.put(location.join(place, MARKER), json.dumps(marker).encode())
         for old in self._steps()[:-keep_last]:
             location.remove(self._at(f"checkpoints/checkpoint-{old}"))
 
-    def latest(self, world_size: int) -> Path | None:
+    def latest(self, rank: int, world_size: int) -> Path | None:
         """The newest whole checkpoint, on this machine; None: start from the beginning.
+
+        Each process hashes a share of what all processes see, the first of a machine what it fetches.
 
         Raises:
             ConfigError: it was written by another number of processes, whose shards these cannot read.
+            ArtifactError: a file is not what was written.
         """
         for step in reversed(self._steps()):
             place = self._at(f"checkpoints/checkpoint-{step}")
@@ -131,13 +146,20 @@ class Workspace:
                     f"{place} was written by {marker['world_size']} processes, and now there are {world_size}: set "
                     f"replicas of this step back to continue, or remove {self._at('checkpoints')} to start again"
                 )
-            return self.checkpoints / f"checkpoint-{step}" if self.is_shared else self._fetched(place, marker)
+            files: list[Listed] = marker["files"]  # type: ignore[assignment]
+            if not self.is_shared:
+                return self._fetched(place, files, str(marker["id"]))
+            for name in altered(place, files[rank::world_size]):
+                raise ArtifactError(f"{corrupt(place, name)}; {_remedy(place)}")
+            return self.checkpoints / f"checkpoint-{step}"
         return None
 
-    def _fetched(self, place: str, marker: Mapping[str, object]) -> Path:
-        files: dict[str, int] = marker["files"]  # type: ignore[assignment]
-        folder = self.path / "fetched" / str(marker["id"])
-        fetch(place, files, folder)
+    def _fetched(self, place: str, files: Sequence[Listed], name: str) -> Path:
+        folder = self.path / "fetched" / hash_text(name)
+        try:
+            fetch(place, files, folder)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; {_remedy(place)}") from error
         return folder
 
     def _steps(self) -> list[int]:
@@ -203,13 +225,25 @@ def _numbers(names: list[str]) -> list[int]:
     return [int(number) for number in found if number.isdigit()]
 
 
+def _shards(place: str) -> dict[str, int]:
+    """Name -> bytes of all files of a checkpoint but its marker."""
+    files = sizes(place)
+    files.pop(MARKER, None)
+    return files
+
+
 def _marker(place: str) -> dict[str, object] | None:
-    marker = _read(location.join(place, "complete.json"))
+    marker = _read(location.join(place, MARKER))
     if marker is None:
         return None
     files, there = marker["files"], sizes(place)
-    assert isinstance(files, dict)
-    return marker if all(there.get(name) == size for name, size in files.items()) else None
+    if not isinstance(files, list):
+        return None
+    return marker if all(there.get(entry["name"]) == entry["bytes"] for entry in files) else None
+
+
+def _remedy(place: str) -> str:
+    return f"remove {place} to go on from the checkpoint before it"
 
 
 def _read(path: str) -> dict[str, object] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusion import lease, location
+from fusion import lease, location, transfer
 from fusion.artifact import Artifact, PartFolder, Receipt, open_artifact
 from fusion.chat import Renderer
 from fusion.errors import ArtifactError, ConfigError
@@ -175,31 +176,71 @@ def test_a_corrupt_file_is_not_loaded(store: str) -> None:
     sealed = writer.seal({"inputs": {}})
     location.put(f"{sealed.place}/weights", b"wrong")
     assert "corrupt" in (sealed.damage() or "")
+    with pytest.raises(ArtifactError, match=f"{sealed.place}/weights is corrupt"):
+        on_disk(sealed.place)
+
+
+def test_a_copy_is_verified_before_it_is_there(store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kill before the hashes were compared left a copy that every later process took."""
+    writer = TreeWriter(f"{store}/checkpoint/sft-0")
+    writer.files.mkdir(parents=True)
+    (writer.files / "weights").write_bytes(b"right")
+    sealed = writer.seal({"inputs": {}})
+    location.put(f"{sealed.place}/weights", b"wrong")
+    monkeypatch.setattr(transfer, "altered", killed)
+    with pytest.raises(KeyboardInterrupt):
+        on_disk(sealed.place)
+    monkeypatch.undo()
     with pytest.raises(ArtifactError, match="corrupt"):
         on_disk(sealed.place)
+
+
+def killed(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_listed_name_cannot_lead_out_of_the_copy(store: str, tmp_path: Path) -> None:
+    location.put(f"{store}/escaped", b"x")
+    entries = [transfer.Listed(name="../escaped", bytes=1, sha256=hashlib.sha256(b"x").hexdigest())]
+    with pytest.raises(ArtifactError, match="lies outside"):
+        transfer.fetch(f"{store}/files", entries, tmp_path / "copies" / "a")
+    assert not (tmp_path / "copies" / "escaped").exists()
 
 
 def test_a_checkpoint_of_two_machines_is_whole_on_a_third(
     store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Each machine sends its own shards; only then the checkpoint counts."""
-    for machine in ("one", "two"):
+    carried = []
+    for rank, machine in enumerate(("one", "two")):
         monkeypatch.setenv("HOME", str(tmp_path / machine))
         workspace = Workspace(f"{store}/work")
         folder = workspace.checkpoints / "checkpoint-4"
         folder.mkdir(parents=True)
         (folder / f"shard_{machine}").write_text(machine)
-        assert workspace.latest(2) is None
-        workspace.carry(4, keep_last=1)
-    workspace.complete(4, world_size=2, keep_last=1)
+        assert workspace.latest(0, 2) is None
+        carried += workspace.carry(4, 1, rank, world_size=2, local_rank=0)
+    assert [entry["name"] for entry in carried] == ["shard_one", "shard_two"]
+    workspace.complete(4, 2, 1, carried)
     monkeypatch.setenv("HOME", str(tmp_path / "three"))
-    found = Workspace(f"{store}/work").latest(2)
+    found = Workspace(f"{store}/work").latest(0, 2)
     assert found is not None
     assert {path.name: path.read_text() for path in found.iterdir()} == {"shard_one": "one", "shard_two": "two"}
     with pytest.raises(ConfigError, match="written by 2 processes"):
-        Workspace(f"{store}/work").latest(3)
+        Workspace(f"{store}/work").latest(0, 3)
     location.remove(f"{store}/work/checkpoints/checkpoint-4/shard_one")
-    assert Workspace(f"{store}/work").latest(2) is None
+    assert Workspace(f"{store}/work").latest(0, 2) is None
+
+
+def test_a_checkpoint_is_not_loaded_whose_content_is_another(store: str) -> None:
+    workspace = Workspace(f"{store}/work")
+    folder = workspace.checkpoints / "checkpoint-4"
+    folder.mkdir(parents=True)
+    (folder / "shard").write_text("right")
+    workspace.complete(4, 1, 1, workspace.carry(4, 1, 0, 1, 0))
+    location.put(f"{store}/work/checkpoints/checkpoint-4/shard", b"wrong")
+    with pytest.raises(ArtifactError, match=r"checkpoint-4/shard is corrupt: .*; remove s3://.*checkpoint-4 to go on"):
+        workspace.latest(0, 1)
 
 
 def test_messages_cross_machines(store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_job_with_adapters_that_is_stopped_continues_from_the_step_it_stopped_
     job.run(0, 1)
     thread.join()
     assert workspace.result() is None
-    assert workspace.latest(1) is not None
+    assert workspace.latest(0, 1) is not None
     workspace.withdraw_stop()
     job.run(0, 1)
     assert_same_outcome(job, undisturbed, 1e-6)
@@ -116,7 +116,7 @@ def test_a_pickle_in_place_of_a_shard_is_not_run(tmp_path: Path, shard: str) -> 
     checkpoint = stopped(job)
     (path,) = [path for path in checkpoint.rglob("*.pt*") if shard in path.name]
     torch.save({"module": Bomb(tmp_path / "flag")}, path)
-    Workspace(job.work).complete(1, 1, 1)
+    Workspace(job.work).complete(1, 1, 1, [])
     with pytest.raises(ArtifactError, match=r"checkpoints holds more than weights \(posix.mkdir\); .*Find out who"):
         job.run(0, 1)
     assert not (tmp_path / "flag").exists()
