@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass, field
 
 from fusion.errors import ArtifactError
 
 MARK = "fusion-file"
+LINE = re.compile(rf"{MARK} (\S+) ([1-9]\d{{0,5}})/([1-9]\d{{0,5}}) ([0-9a-f]{{64}}) ([A-Za-z0-9+/=]+)", re.ASCII)
+"""Anything else that begins with the mark is an ordinary line."""
 CHUNK = 6000
 """Characters a line: log collectors cut lines of 8 to 16 KiB."""
 
@@ -64,11 +67,9 @@ class Receiver:
         return found
 
     def _is_taken(self, line: str) -> bool:
-        words = line.split(" ")
-        if len(words) != 5 or words[0] != MARK:
+        if (found := LINE.fullmatch(line)) is None or int(found[2]) > int(found[3]):
             return False
-        _, name, place, digest, piece = words
-        number, _, count = place.partition("/")
+        name, number, count, digest, piece = found.groups()
         if self._expected.get(name) != (int(count), digest):
             self._expected[name], self._pieces[name] = (int(count), digest), {}
         self._pieces[name][int(number)] = piece
