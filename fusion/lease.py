@@ -69,10 +69,14 @@ def _content(nonce: str) -> bytes:
 def _acquire(path: str, nonce: str, stopped: Callable[[], bool], announce: Callable[[str], None]) -> None:
     announced = 0.0
     while not location.put_new(path, _content(nonce)):
-        holder = _read(path)
+        try:
+            content = location.get(path)
+        except FileNotFoundError:
+            continue
+        holder = _parsed(content)
         if not holder or _is_dead(holder):
             log.info("lease %s: removing what a dead holder left: %s", path, holder)
-            location.remove(path)
+            location.remove_if(path, content)
             continue
         if stopped():
             raise ArtifactError(f"{path}: stopped while waiting for {holder['host']} (pid {holder['pid']})")
@@ -100,8 +104,15 @@ def _beat(path: str, nonce: str, end: threading.Event, lost: threading.Event, he
 
 def _read(path: str) -> dict[str, object]:
     try:
-        return dict(json.loads(location.get(path)))
-    except (FileNotFoundError, ValueError):
+        return _parsed(location.get(path))
+    except FileNotFoundError:
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, object]:
+    try:
+        return dict(json.loads(content))
+    except ValueError:
         return {}
 
 

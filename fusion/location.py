@@ -175,3 +175,36 @@ def remove(path: str) -> None:
     fs, inner = filesystem(path)
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
+
+
+def remove_if(path: str, data: bytes) -> None:
+    """Remove a file if it still holds `data`; what another has put in its place stays.
+
+    S3 compares and removes in one step; elsewhere on object stores another's file must come within a round trip to be
+    lost. On a disk it is moved away, looked at, and put back.
+    """
+    fs, inner = filesystem(path)
+    try:
+        seen = {} if is_local(path) else fs.info(inner)
+        if bytes(fs.cat_file(inner)) != data:
+            return
+        if is_local(path):
+            _remove_if(local_path(path), data)
+        elif hasattr(fs, "call_s3"):
+            bucket, key, _ = fs.split_path(inner)
+            fs.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=seen["ETag"])
+        else:
+            fs.rm_file(inner)
+    except OSError:  # gone, or another's by now
+        if exists(path) and get(path) == data:
+            raise
+
+
+def _remove_if(path: Path, data: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    os.rename(path, aside)
+    try:
+        if aside.read_bytes() != data:
+            os.link(aside, path)
+    finally:
+        aside.unlink()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -52,6 +54,37 @@ def test_the_lease_of_a_killed_process_is_taken_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with lease.hold(str(tmp_path), never, print):
         assert time.monotonic() - started < 2
+
+
+def test_of_two_that_find_a_dead_holder_the_later_leaves_the_lease_of_the_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one had read the dead holder before the earlier one took over, and then removed the fresh lease."""
+    dead = {"nonce": "dead", "host": socket.gethostname(), "pid": os.getpid(), "start": "long ago", "beat": 0.0}
+    (tmp_path / "lease.json").write_text(json.dumps(dead))
+    has_read, is_taken, is_dead = threading.Event(), threading.Event(), lease._is_dead
+    got: list[str] = []
+
+    def slowly(holder: dict[str, object]) -> bool:
+        if threading.current_thread().name == "later" and holder["nonce"] == "dead":
+            has_read.set()
+            assert is_taken.wait(10)
+        return is_dead(holder)
+
+    def hold_later() -> None:
+        with lease.hold(str(tmp_path), never, lambda note: None):
+            got.append("later")
+
+    monkeypatch.setattr(lease, "_is_dead", slowly)
+    later = threading.Thread(target=hold_later, name="later")
+    later.start()
+    assert has_read.wait(10)
+    with lease.hold(str(tmp_path), never, print):
+        is_taken.set()
+        time.sleep(0.2)
+        assert got == []
+    later.join(10)
+    assert got == ["later"]
 
 
 def test_a_lost_lease_stops_the_writer(tmp_path: Path) -> None:

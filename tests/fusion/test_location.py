@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,26 @@ def test_a_library_that_does_not_say_why_it_failed_on_a_full_disk_is_put_into_wo
     for folder in (tmp_path, tmp_path / "not" / "made"):
         with pytest.raises(RuntimeError, match="unexpected"), location.full_disk_named(folder):
             raise RuntimeError("unexpected pos 4096 vs 3988")
+
+
+def test_only_what_was_read_is_removed(tmp_path: Path) -> None:
+    path = str(tmp_path / "lease")
+    location.put(path, b"mine")
+    location.remove_if(path, b"another's")
+    assert location.get(path) == b"mine"
+    location.remove_if(path, b"mine")
+    location.remove_if(path, b"mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_came_just_before_the_removal_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rename = tmp_path / "lease", os.rename
+    path.write_bytes(b"old")
+
+    def late(source: Path, target: Path) -> None:
+        path.write_bytes(b"new")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    location.remove_if(str(path), b"old")
+    assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [("lease", b"new")]

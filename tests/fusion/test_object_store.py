@@ -132,6 +132,26 @@ def test_one_of_many_gets_a_new_name(store: str) -> None:
     assert len(won) == 1
 
 
+def test_what_came_just_before_the_removal_stays(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, _ = location.filesystem(store)
+    path, call = f"{store}/lease", fs.call_s3
+
+    def late(method: str, **arguments: object) -> object:
+        if method == "delete_object" and is_late:
+            location.put(path, b"new")
+        return call(method, **arguments)
+
+    monkeypatch.setattr(type(fs), "call_s3", staticmethod(late))
+    location.put(path, b"old")
+    is_late = True
+    location.remove_if(path, b"old")
+    assert location.get(path) == b"new"
+    is_late = False
+    location.remove_if(path, b"old")
+    location.remove_if(path, b"new")
+    assert not location.exists(path)
+
+
 def test_a_lease_is_waited_for_and_taken_from_the_dead(store: str) -> None:
     code = (
         "import sys, time; from fusion import lease\n"

@@ -38,7 +38,9 @@ def test_a_damaged_file_is_refused() -> None:
         receiver.files()
 
 
-@pytest.mark.parametrize("place", ["n/m", "1", "1/", "/2", "-1/2", "0/1", "1/0", "3/2", "²/3", "1/2/3", "1/" + "9" * 5000])
+@pytest.mark.parametrize(
+    "place", ["n/m", "1", "1/", "/2", "-1/2", "0/1", "1/0", "3/2", "²/3", "1/2/3", "1/" + "9" * 5000]
+)
 def test_a_line_that_only_looks_like_a_file_is_shown(place: str) -> None:
     line = f"fusion-file name {place} {'0' * 64} AAAA\n"
     receiver = Receiver()
