@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ray
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from actors.head import JOINED_GRACE_S, OWN_GRACE_S, HeadWatch, end_without_head
 from fusion.cluster_config import RayConfig
 from fusion.errors import ConfigError, EngineError
-from fusion.submission.head import admit, probe
+from fusion.submission.head import Head, admit, probe
 
 START_S = 120.0
 JOIN_S = 30.0
@@ -70,8 +71,8 @@ def connect(config: RayConfig) -> Connection:
     def keep() -> None:
         try:
             dashboard = _init(config)
-            if config.address is not None and dashboard:
-                admit(probe(f"http://{dashboard}"), config.allow_open_head or "", "cluster.ray.allow_open_head={}")
+            if config.address is not None:
+                admit(_head(config.address, dashboard), config.allow_open_head or "", "cluster.ray.allow_open_head={}")
         except Exception as error:
             failure.append(error)
             ray.shutdown()
@@ -164,6 +165,14 @@ def _init(config: RayConfig) -> str:
     if not had_token and token.exists():
         token.chmod(0o600)  # Ray makes one at its first start, and lets everybody read it
     return ""
+
+
+def _head(address: str, dashboard: str) -> Head:
+    """The head that was joined. One without a dashboard let us in: it is open if we showed no token."""
+    if dashboard:
+        return probe(f"http://{dashboard}")
+    gcs = ray.get_runtime_context().gcs_address if address == "auto" else address
+    return Head(f"gcs://{gcs}", not is_token_auth_enabled(), ray.__version__)
 
 
 def _probe(address: str) -> None:

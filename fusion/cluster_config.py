@@ -33,7 +33,8 @@ class RayConfig:
     object_store_gib: float = 0.25
     """Shared memory of a Ray started here. Keys and receipts travel through it, never text, so little is enough."""
     allow_open_head: str | None = None
-    """host:port of the dashboard of a head that takes jobs without a token, to join it all the same; `*`: any."""
+    """host:port of the dashboard of a head that takes jobs without a token, to join it all the same; `*`: any.
+    Of a head without a dashboard: its own."""
     resource_wait_s: float = 1800.0
     """How long a worker may wait for nodes with free GPUs. A guess: twice what autoscalers take for a GPU node."""
 

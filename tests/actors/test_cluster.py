@@ -17,7 +17,7 @@ import pytest
 
 from fusion.cluster_config import RayConfig
 from fusion.errors import ConfigError
-from tests.end_to_end.ray_head import ray_head
+from tests.end_to_end.ray_head import RayHead, ray_head
 from tests.workers import is_alive, sessions, written
 
 ROOT = Path(__file__).parents[2]
@@ -116,19 +116,35 @@ def test_a_temporary_folder_too_long_for_sockets_is_refused() -> None:
         RayConfig(temp_dir="/tmp/" + "x" * 60)
 
 
+def join(head: RayHead, auth: str, **settings: str) -> str:
+    """What a driver that joins it in a process of its own says to stderr."""
+    code = "import sys; from actors.cluster import *; connect(RayConfig(address=sys.argv[1], **eval(sys.argv[2])))"
+    words = [sys.executable, "-c", code, head.gcs, repr(settings)]
+    variables = os.environ | head.environment | {"RAY_AUTH_MODE": auth}
+    return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=120).stderr
+
+
 def test_a_head_that_takes_jobs_from_anybody_is_not_joined_unless_it_is_named() -> None:
     with ray_head(is_open=True, num_cpus=1) as head:
-        code = "import sys; from actors.cluster import *; connect(RayConfig(address=sys.argv[1], **eval(sys.argv[2])))"
-
-        def join(settings: dict[str, str]) -> str:
-            words = [sys.executable, "-c", code, head.gcs, repr(settings)]
-            variables = os.environ | head.environment | {"RAY_AUTH_MODE": "disabled"}
-            return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=120).stderr
-
         name = head.url.removeprefix("http://")
-        assert f"ConfigError: the head at {head.url} takes jobs without a token" in (refused := join({}))
+        refused = join(head, "disabled")
+        assert f"ConfigError: the head at {head.url} takes jobs without a token" in refused
         assert f"cluster.ray.allow_open_head={name}" in refused
-        assert "Error" not in join({"allow_open_head": name})
+        assert "Error" not in join(head, "disabled", allow_open_head=name)
+
+
+def test_a_head_without_a_dashboard_is_open_if_no_token_was_shown() -> None:
+    with ray_head(is_open=True, has_dashboard=False, num_cpus=1) as head:
+        refused = join(head, "disabled")
+        assert f"ConfigError: the head at gcs://{head.gcs} takes jobs without a token" in refused
+        assert f"cluster.ray.allow_open_head={head.gcs}" in refused
+        assert "Error" not in join(head, "disabled", allow_open_head=head.gcs)
+
+
+@pytest.mark.slow
+def test_a_head_without_a_dashboard_that_wants_a_token_is_joined_with_it() -> None:
+    with ray_head(has_dashboard=False, num_cpus=1) as head:
+        assert "Error" not in join(head, "token")
 
 
 def test_a_token_that_ray_makes_is_readable_by_its_user_only(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(*, is_open: bool = False, num_cpus: int = 6, **variables: str) -> Iterator[RayHead]:
+def ray_head(
+    *, is_open: bool = False, has_dashboard: bool = True, num_cpus: int = 6, **variables: str
+) -> Iterator[RayHead]:
     """A head that checks tokens, or with `is_open` one that does not."""
     folder = Path(tempfile.mkdtemp(prefix="fh", dir="/tmp"))  # short: Ray's sockets lie in it
     token = folder / "token"
@@ -48,7 +50,8 @@ def ray_head(*, is_open: bool = False, num_cpus: int = 6, **variables: str) -> I
         [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
             "--node-ip-address=127.0.0.1", f"--port={gcs}", f"--dashboard-port={dashboard}",
-            f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}", "--min-worker-port=0",
+            f"--include-dashboard={has_dashboard}", f"--dashboard-agent-listen-port={agent}",
+            f"--ray-client-server-port={client}", "--min-worker-port=0",
             "--max-worker-port=0", f"--temp-dir={folder / 'r'}", f"--num-cpus={num_cpus}",
             "--object-store-memory=100000000",
         ],
@@ -56,7 +59,10 @@ def ray_head(*, is_open: bool = False, num_cpus: int = 6, **variables: str) -> I
     )  # fmt: skip
     url = f"http://127.0.0.1:{dashboard}"
     try:
-        _await(url, process)
+        if has_dashboard:
+            _await(url, process)
+        else:
+            _await_gcs(gcs, process)
         yield RayHead(url, f"127.0.0.1:{gcs}", folder, {"RAY_AUTH_TOKEN_PATH": str(token)}, process.pid)
     finally:
         end(process, folder)
@@ -91,6 +97,19 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
         else:
             return
     raise AssertionError(f"no head at {url} within {START_S} s")
+
+
+def _await_gcs(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the head ended with {process.returncode}"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            time.sleep(0.3)
+        else:
+            return
+    raise AssertionError(f"no GCS at port {port} within {START_S} s")
 
 
 def end(process: subprocess.Popen[bytes], folder: Path) -> None:
