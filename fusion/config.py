@@ -161,6 +161,8 @@ class Config:
     """What a forecast takes for granted; no identity."""
     budget: RunBudget = field(default_factory=RunBudget)
     """What all runs of this name may use together; no identity."""
+    max_failed_frac: float = 0.05
+    """Share of a step's answers or scores that may fail; above it the step fails; a rerun tries those. No identity."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 

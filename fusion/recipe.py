@@ -83,6 +83,7 @@ class Recipe(Steps):
             sampling=sampling,
             generator=generator,
             run_seed=self.config.seed,
+            max_failed_frac=self.config.max_failed_frac,
         )
         inputs = {"prompts": prompts} if checkpoint is None else {"prompts": prompts, "model": checkpoint}
         weights = config.model if checkpoint is None else checkpoint.fingerprint
@@ -149,7 +150,7 @@ class Recipe(Steps):
                 gang=f"judge {gang}",
                 placement=self._scoring(name, reward),
             )
-            config = score.ScoreConfig(reward=reward, name=name)
+            config = score.ScoreConfig(reward=reward, name=name, max_failed_frac=self.config.max_failed_frac)
             made[name] = self._step("rewards", f"{label}-{name}", score.run, config, REWARD, inputs, **more)
         return made
 

@@ -25,6 +25,7 @@ from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.models import ChatConfig, ModelRef
 from fusion.runtime import Runtime
 from fusion.schema import PROMPT, RESPONSE, Reason, sample_seed
+from fusion.stages.failure_budget import demand_frac
 from fusion.stages.generate_tasks import Asked, GenerateTasks
 from fusion.step import Placement
 from fusion.transfer import on_disk
@@ -48,8 +49,14 @@ class GenerateConfig:
     sampling: Sampling
     generator: Generator
     run_seed: int = 42
+    max_failed_frac: float = field(default=0.05, metadata={"identity": False})
+    """Share of answers that may fail (the endpoint refuses, the template does not take the messages); above it the step
+    fails."""
     cache: str = field(default=DEFAULT_CACHE, metadata={"identity": False})
     """Folder of prepared models on the machine that runs the engine."""
+
+    def __post_init__(self) -> None:
+        demand_frac(self.max_failed_frac)
 
 
 def run(works: Sequence[Work], runtime: Runtime) -> None:
@@ -58,6 +65,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
     Raises:
         ConfigError: the model is not pinned, or has no usable chat template.
         EngineError: the engines died more often than the placement allows.
+        StepFailed: too many answers failed.
     """
     config, placement = _shared(works), works[0].step.placement
     model = works[0].model_in("model").place if config.model is None else ""
@@ -68,6 +76,7 @@ def run(works: Sequence[Work], runtime: Runtime) -> None:
             todo.accept(path, receipt)
         if works[0].stopped():
             return
+    todo.check_failures()
 
 
 def _shared(works: Sequence[Work]) -> GenerateConfig:

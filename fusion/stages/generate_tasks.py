@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fusion.artifact import PartFolder, Receipt
 from fusion.generators.base import Sampling
-from fusion.schema import key_string
+from fusion.schema import Reason, key_string
+from fusion.stages.failure_budget import FailureBudget
 from fusion.step import Placement
 from fusion.work import Work
 
@@ -55,6 +56,7 @@ class GenerateTasks:
     def __init__(self, works: Sequence[Work], placement: Placement) -> None:
         self._placement = placement
         self._works = {work.rows_out.folder.path: work for work in works}
+        self._budgets = {path: _budget(path, work) for path, work in self._works.items()}
         self._counts = {path: [0, 0] for path in self._works}  # done, total
         self._pending = [pending for work in works for pending in self._pending_of(work)]
         self._prompts_left = sum(pending.num_prompts for pending in self._pending)
@@ -71,9 +73,22 @@ class GenerateTasks:
                 yield from (replace(task, samples=piece) for piece in pieces)
 
     def accept(self, path: str, receipt: Receipt) -> None:
-        """Count what a worker committed to the artifact at `path`."""
+        """Count what a worker committed to the artifact at `path`.
+
+        Raises:
+            StepFailed: so many answers failed that there is no point in going on.
+        """
         self._works[path].rows_out.accept(receipt)
-        self._add(path, sum(part.rows for part in (*receipt.parts, *receipt.drops)))
+        rows = sum(part.rows for part in (*receipt.parts, *receipt.drops))
+        self._add(path, rows)
+        self._budgets[path].count(rows, receipt.reasons.get(Reason.REQUEST_FAILED, 0))
+
+    def check_failures(self) -> None:
+        """Raises:
+        StepFailed: too many answers of an artifact failed.
+        """
+        for budget in self._budgets.values():
+            budget.check()
 
     def remaining(self, task: object) -> object | None:
         """The samples of `task` that its dead worker did not commit, or None."""
@@ -134,6 +149,11 @@ class GenerateTasks:
         counts = self._counts[path]
         counts[0] += rows
         self._works[path].progress(counts[0], counts[1])
+
+
+def _budget(path: str, work: Work) -> FailureBudget:
+    config: GenerateConfig = work.step.config  # type: ignore[assignment]
+    return FailureBudget(f"source {config.source} failed on {{}} answers", path, config.max_failed_frac)
 
 
 Samples = tuple[tuple[str, tuple[int, ...]], ...]

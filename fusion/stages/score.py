@@ -12,17 +12,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from fusion.artifact import Receipt
-from fusion.errors import ConfigError, StepFailed
 from fusion.modelfiles import DEFAULT_CACHE
 from fusion.rewards.base import Reward
 from fusion.runtime import Done, Runtime
+from fusion.stages.failure_budget import FailureBudget, demand_frac
 from fusion.stages.score_feed import ScoreFeed, ScoreItem, reward_key
 from fusion.stages.score_session import ScorePool
 from fusion.step import Placement
 from fusion.work import Work
-
-EARLY_FAULTS = 50
-"""Faults from which a step stops before its end, if their share is too large."""
 
 
 @dataclass(kw_only=True)
@@ -38,8 +35,7 @@ class ScoreConfig:
     """Folder of prepared models on the machine that scores."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_failed_frac <= 1:
-            raise ConfigError(f"max_failed_frac of reward {self.name} must be in [0, 1], got {self.max_failed_frac}")
+        demand_frac(self.max_failed_frac)
 
 
 def run(works: Sequence[Work], runtime: Runtime) -> None:
@@ -100,28 +96,19 @@ class _Tally:
         self._work = work
         self._path = work.rows_out.folder.path
         self._feed = feed
-        self._scored = 0
-        self._failed = 0
+        config = _config(work)
+        self._budget = FailureBudget(
+            f"reward {config.name} failed on {{}} responses", self._path, config.max_failed_frac
+        )
+        self.check = self._budget.check
 
     def accept(self, receipt: Receipt) -> None:
         self._work.rows_out.accept(receipt)
-        self._scored += sum(part.rows for part in receipt.parts)
-        self._failed += sum(part.rows for part in receipt.drops)
+        scored, failed = sum(part.rows for part in receipt.parts), sum(part.rows for part in receipt.drops)
+        self._budget.count(scored + failed, failed)
         wanted = self._feed.wanted[self._path]
-        done = wanted - self._feed.left[self._path] + self._scored + self._failed
+        done = wanted - self._feed.left[self._path] + self._budget.tried
         self._work.progress(done, wanted if self._feed.has_ended else 0)
-        if self._failed >= EARLY_FAULTS:
-            self.check()
-
-    def check(self) -> None:
-        tried = self._scored + self._failed
-        config = _config(self._work)
-        if self._failed > config.max_failed_frac * tried:
-            raise StepFailed(
-                f"reward {config.name} failed on {self._failed} of {tried} responses, more than max_failed_frac="
-                f"{config.max_failed_frac:g}; {self._path}/drops says why. The others are kept; mend the cause and run "
-                "the same command again"
-            )
 
 
 def _config(work: Work) -> ScoreConfig:

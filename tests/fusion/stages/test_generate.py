@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fusion.artifact import Artifact, PartFolder, Receipt
-from fusion.errors import ConfigError
+from fusion.errors import ConfigError, StepFailed
 from fusion.generators.base import Sampling
 from fusion.generators.transformers import Transformers
 from fusion.models import ChatConfig, ModelRef, resolve
@@ -23,6 +23,11 @@ from fusion.writer import ArtifactWriter
 from tests.tiny import make_pico_llama
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=6, num_samples=2, num_samples_by_domain={"math": 3})
+PARTICULAR = (
+    "{% for m in messages %}{% if 'bad' in m['content'] %}{{ raise_exception('no') }}{% endif %}"
+    "{{ m['content'] }}{% endfor %}"
+)
+"""A template that refuses some messages."""
 QUESTIONS = [f"What is {i} + {i}?" for i in range(8)]
 
 
@@ -163,13 +168,30 @@ def test_a_prompt_over_the_context_is_dropped_with_its_reason(tmp_path: Path, co
 
 
 def test_messages_that_the_template_refuses_fail_alone(tmp_path: Path, config: generate.GenerateConfig) -> None:
-    config.chat = ChatConfig(
-        template="{% for m in messages %}{% if 'bad' in m['content'] %}{{ raise_exception('no') }}{% endif %}"
-        "{{ m['content'] }}{% endfor %}"
-    )
+    config.chat, config.max_failed_frac = ChatConfig(template=PARTICULAR), 0.6
     made = make(tmp_path / "r", prompt_table(tmp_path / "p", ["good", "bad"]), config)
     assert made.accounts.failed == {"request_failed": 3}
     assert made.accounts.rows_out == 2
+
+
+def test_too_many_failures_fail_the_step_and_only_they_are_asked_again(
+    tmp_path: Path, config: generate.GenerateConfig
+) -> None:
+    """A source whose every request failed was sealed with no rows."""
+    config.chat = ChatConfig(template=PARTICULAR)
+    prompts = prompt_table(tmp_path / "p", [*QUESTIONS, "a bad one", "another bad one"])
+    told = "source pico failed on 5 of 25 answers, more than max_failed_frac=0.05; .*type max_failed_frac=0.2 "
+    with pytest.raises(StepFailed, match=told):
+        make(tmp_path / "r", prompts, config)
+    assert committed(tmp_path / "r") == 20
+    config.chat = ChatConfig(template=PARTICULAR.replace("bad", "none is"))
+    assert num_requests(make(tmp_path / "r", prompts, config)) == 5
+
+
+def test_a_source_that_fails_on_everything_is_given_up_early(tmp_path: Path, config: generate.GenerateConfig) -> None:
+    config.chat = ChatConfig(template=PARTICULAR.replace("bad", "What"))
+    with pytest.raises(StepFailed, match="failed on 50 of 50 answers"):
+        make(tmp_path / "r", prompt_table(tmp_path / "p", [f"What is {i}?" for i in range(100)], 100), config)
 
 
 def test_progress_counts_samples_from_what_is_there_to_all(tmp_path: Path, config: generate.GenerateConfig) -> None:
