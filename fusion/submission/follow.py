@@ -62,39 +62,51 @@ def follow(client: JobClient, job: str, sink: Callable[[str], None]) -> Ended:
         KeyboardInterrupt: passed on; the job goes on without us.
         OSError: the head could not be reached for a minute.
     """
-    return asyncio.run(_follow(client, job, sink))
+    return asyncio.run(_Follower(client, job, sink).run())
 
 
-async def _follow(client: JobClient, job: str, sink: Callable[[str], None]) -> Ended:
-    told, lost = 0, 0
-    while True:
-        try:
-            told = await _tail(client, job, sink, told)
-            info = await asyncio.to_thread(client.get_job_info, job)
-            lost = 0
-        except (OSError, RuntimeError) as error:  # Ray's client raises both for a connection that broke
-            lost += 1
-            if lost > LOST_LIMIT:
-                raise OSError(f"the head cannot be reached any more ({error}); the job may still run") from error
+@dataclass
+class _Follower:
+    client: JobClient
+    job: str
+    sink: Callable[[str], None]
+    told: int = 0
+    """Characters of the log that were handed on."""
+    lost: int = 0
+    """Connections that were lost one after another, and nothing came."""
+
+    async def run(self) -> Ended:
+        from aiohttp import ClientError  # what Ray's client speaks with
+
+        while True:
+            try:
+                await self._tail()
+                info = await asyncio.to_thread(self.client.get_job_info, self.job)
+                if info.status.is_terminal():
+                    self._tell(
+                        await asyncio.to_thread(self.client.get_job_logs, self.job), 0
+                    )  # what came after the tail
+                    return _ended(info)
+                self.lost = 0
+            except (OSError, RuntimeError, ClientError) as error:  # Ray's client raises all for a connection that broke
+                self.lost += 1
+                if self.lost > LOST_LIMIT:
+                    raise OSError(f"the head cannot be reached any more ({error}); the job may still run") from error
             await asyncio.sleep(RETRY_S)
-            continue
-        if info.status.is_terminal():
-            log = await asyncio.to_thread(client.get_job_logs, job)
-            sink(log[told:])  # what was written after the tail had ended
-            return _ended(info)
-        await asyncio.sleep(RETRY_S)
 
+    async def _tail(self) -> None:
+        """Hand on what is new; a connection begins at the log's first character."""
+        received = 0
+        async for text in self.client.tail_job_logs(self.job):
+            self._tell(text, received)
+            received += len(text)
 
-async def _tail(client: JobClient, job: str, sink: Callable[[str], None], told: int) -> int:
-    """Hand on what is new; a connection begins at the log's first character. Returns characters told so far."""
-    received = 0
-    async for text in client.tail_job_logs(job):
-        fresh = text[max(0, told - received) :]
-        received += len(text)
+    def _tell(self, text: str, start: int) -> None:
+        """Hand on what is new in `text`, which begins so many characters into the log."""
+        fresh = text[max(0, self.told - start) :]
         if fresh:
-            sink(fresh)
-        told = max(told, received)
-    return told
+            self.sink(fresh)
+            self.told, self.lost = start + len(text), 0
 
 
 def _ended(info: Info) -> Ended:
