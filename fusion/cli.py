@@ -115,7 +115,7 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.costs.kept import spent_folder
     from fusion.fitting_objective import objective_notes
     from fusion.pipeline import build
-    from fusion.plan import Status, plan
+    from fusion.plan import done, plan
     from fusion.planning.outlook import outlook
     from fusion.revisions import PLAN_WAIT_S, notes, pin
     from fusion.submission.inside import settled
@@ -131,8 +131,7 @@ def plan_config(tree: DictConfig) -> int:
     recipe = build(config)
     planned = plan(config.store.path, recipe.targets)
     console.print(plan_table(planned))
-    done = [one.step.fingerprint for one in planned if one.status is Status.HIT]
-    outlook(recipe, done, read_accounts(spent_folder(config)), console)
+    outlook(recipe, done(planned), read_accounts(spent_folder(config)), console)
     return 0
 
 
@@ -151,6 +150,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     from fusion.folders import make_folder
     from fusion.listeners import Listeners
     from fusion.pipeline import build
+    from fusion.plan import done, plan
     from fusion.planning.generations import demand_room
     from fusion.results import conclude
     from fusion.revisions import RUN_WAIT_S, demand, pin
@@ -163,7 +163,8 @@ def run_config(tree: DictConfig, command: str = "") -> int:
     demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
     recipe = build(config)
-    demand_room(recipe)
+    planned = plan(config.store.path, recipe.targets)
+    demand_room(recipe, done(planned))
     demand_trackers(recipe.targets, config.store.path)
     folder = Path(config.runs) / config.name
     make_folder("runs", str(folder))
@@ -184,7 +185,7 @@ def run_config(tree: DictConfig, command: str = "") -> int:
             meter,
         )
         try:
-            outcome = runner.run(recipe.targets)
+            outcome = runner.carry_out(planned)
         finally:
             terminal.close()
         conclude(recipe, outcome, folder, terminal.console)

@@ -59,6 +59,11 @@ def plan(store: str, targets: Sequence[Step]) -> list[Planned]:
     return list(planned.values())
 
 
+def done(planned: Sequence[Planned]) -> list[str]:
+    """Fingerprints of the steps that need not be done."""
+    return [one.step.fingerprint for one in planned if one.status is Status.HIT]
+
+
 def plan_step(store: str, step: Step, inputs: Mapping[str, Artifact | TreeArtifact | None]) -> Planned:
     """Status of one step, given its inputs as far as they are sealed."""
     path = location.join(store, step.folder)

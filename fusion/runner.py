@@ -84,14 +84,18 @@ class Runner:
         self._over_budget = ""
 
     def run(self, targets: Sequence[Step]) -> Outcome:
-        """Make every target.
+        """Make every target; see `carry_out`."""
+        return self.carry_out(plan(self.store, targets))
+
+    def carry_out(self, planned: Sequence[Planned]) -> Outcome:
+        """Make every step of a plan of this store that is not done.
 
         Raises:
             StepFailed: a step could not be sealed; says which, why, and what is kept. Or the budget is used up.
             ConfigError: earlier runs used the budget up, and there is something to do.
             KeyboardInterrupt: passed on after workers were told to stop.
         """
-        outcome = Outcome(plan(self.store, targets))
+        outcome = Outcome(list(planned))
         self.listener.planned(outcome.planned)
         for one in outcome.planned:
             if one.sealed is not None:
