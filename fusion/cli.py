@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fusion.cluster_config import ClusterConfig
+    from fusion.costs.meter import Meter
+    from fusion.planning.layout import Laid
     from fusion.runtime import Runtime
 
 
@@ -116,6 +118,7 @@ def plan_config(tree: DictConfig) -> int:
     from fusion.fitting_objective import objective_notes
     from fusion.pipeline import build
     from fusion.plan import done, plan
+    from fusion.planning.layout import laid_out
     from fusion.planning.outlook import outlook
     from fusion.revisions import PLAN_WAIT_S, notes, pin
     from fusion.submission.inside import settled
@@ -131,52 +134,64 @@ def plan_config(tree: DictConfig) -> int:
     recipe = build(config)
     planned = plan(config.store.path, recipe.targets)
     console.print(plan_table(planned))
-    outlook(recipe, done(planned), read_accounts(spent_folder(config)), console)
+    spent = read_accounts(spent_folder(config))
+    laid = laid_out(recipe, planned, spent)
+    outlook(laid.recipe, done(planned), spent, console)
+    if laid.notice:
+        console.print(laid.notice, soft_wrap=True, highlight=False)
     return 0
 
 
 def run_config(tree: DictConfig, command: str = "") -> int:
     """Run a recipe and leave its run folder. `command`: what was typed, for who looks at the run."""
-    from pathlib import Path
-
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from fusion.config import typed
-    from fusion.console import Terminal, log_to
-    from fusion.costs.announcer import Announcer
     from fusion.costs.kept import meter_of
-    from fusion.fitting_objective import objective_notes
-    from fusion.folders import make_folder
-    from fusion.listeners import Listeners
     from fusion.pipeline import build
     from fusion.plan import done, plan
     from fusion.planning.generations import demand_room
-    from fusion.results import conclude
+    from fusion.planning.layout import laid_out
     from fusion.revisions import RUN_WAIT_S, demand, pin
-    from fusion.runner import Runner
     from fusion.submission.inside import settled
     from fusion.train.tracking import demand_trackers
-    from fusion.watching.recorder import recorded
 
     settled(tree, os.environ)
     demand(pin(tree, RUN_WAIT_S))
     config = typed(tree)
-    recipe = build(config)
-    planned = plan(config.store.path, recipe.targets)
-    demand_room(recipe, done(planned))
+    recipe, meter = build(config), meter_of(config)
+    laid = laid_out(recipe, plan(config.store.path, recipe.targets), meter.account())
+    demand_room(laid.recipe, done(laid.planned))
     demand_trackers(recipe.targets, config.store.path)
-    folder = Path(config.runs) / config.name
+    _carry_out(laid, meter, OmegaConf.to_yaml(tree), command)
+    return 0
+
+
+def _carry_out(laid: Laid, meter: Meter, settings: str, command: str) -> None:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fusion.console import Terminal, log_to
+    from fusion.costs.announcer import Announcer
+    from fusion.fitting_objective import objective_notes
+    from fusion.folders import make_folder
+    from fusion.listeners import Listeners
+    from fusion.results import conclude
+    from fusion.runner import Runner
+    from fusion.watching.recorder import recorded
+
+    config = laid.recipe.config
+    cluster, folder = config.cluster, Path(config.runs) / config.name
     make_folder("runs", str(folder))
     make_folder("store.path", config.store.path)
     log_to(folder / "log.txt")
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(tree))
+    (folder / "config.yaml").write_text(settings)
     terminal = Terminal(Console())
     for note in objective_notes(config):
         terminal.notice(note)
-    cluster, meter = config.cluster, meter_of(config)
     with recorded(folder, config.name, command) as recorder:
-        listener = Announcer(Listeners(terminal, recorder), recipe, meter, str(folder / "forecast.json"))
+        listener = Announcer(Listeners(terminal, recorder), laid.recipe, meter, str(folder / "forecast.json"))
         runner = Runner(
             config.store.path,
             lambda: _runtime(cluster, config.name, listener.notice),
@@ -185,11 +200,12 @@ def run_config(tree: DictConfig, command: str = "") -> int:
             meter,
         )
         try:
-            outcome = runner.carry_out(planned)
+            if laid.notice:
+                listener.notice(laid.notice)
+            outcome = runner.carry_out(laid.planned)
         finally:
             terminal.close()
-        conclude(recipe, outcome, folder, terminal.console)
-    return 0
+        conclude(laid.recipe, outcome, folder, terminal.console)
 
 
 def _runtime(cluster: ClusterConfig, run: str, notice: Callable[[str], None]) -> Runtime:

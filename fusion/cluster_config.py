@@ -84,6 +84,13 @@ class RuntimeKind(Choice):
     IN_PROCESS = "in_process"
 
 
+class Layout(Choice):
+    """Who says how sources and judges lie over the GPUs."""
+
+    GIVEN = "given"
+    PLANNED = "planned"
+
+
 @dataclass(kw_only=True)
 class ClusterConfig:
     """Where a run runs, and how much of it at a time."""
@@ -92,10 +99,18 @@ class ClusterConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     capacity: Capacity = field(default_factory=Capacity)
     price: Price = field(default_factory=Price)
-    pools: dict[str, Placement] = field(default_factory=dict)
+    layout: Layout = Layout.GIVEN
+    """GIVEN: as the pools say. PLANNED: each source that has no pool of its own name asks for what `fusion plan` finds
+    best for it, and each reward that a model gives for the GPUs that are left; of the pool of their kind they keep what
+    is not layout."""
+    pools: dict[str, Placement | None] = field(default_factory=dict)
     """Placement by name of a model or reward (`gemma3_270m`), or by kind of step (responses, rewards, verifiers,
-    logprobs, checkpoint); the name wins."""
+    logprobs, checkpoint); the name wins; null: as if it were not there."""
 
     def placement(self, kind: str, name: str) -> Placement:
         """Where a step of this kind, for this model or reward, runs."""
         return self.pools.get(name) or self.pools.get(kind) or Placement()
+
+    def is_fixed(self, name: str) -> bool:
+        """Whether a plan must take the workers of a source or reward as they are set."""
+        return self.layout is Layout.PLANNED and self.pools.get(name) is not None

@@ -103,4 +103,5 @@ class _Generations(Forecaster):
             return None
         load = tokens.responses_load(self._domains(step.inputs["prompts"]), config.sampling)
         speed = self._assumed.tokens_per_s.get(config.source)
-        return Generation(config.source, shape, self._serving(step, config, shape), load, step.placement, speed)
+        serving, fixed = self._serving(step, config, shape), self._config.cluster.is_fixed(config.source)
+        return Generation(config.source, shape, serving, load, step.placement, speed, fixed)

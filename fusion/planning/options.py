@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fusion.planning import gpu_time, memory
-from fusion.planning.assumptions import Assumptions
+from fusion.planning.assumptions import Assumptions, Gpu
 from fusion.planning.memory import GIB, EngineMemory, Serving
 from fusion.planning.shapes import Shape
 from fusion.planning.tokens import Load
@@ -26,9 +26,11 @@ class Generation:
     serving: Serving
     load: Load
     placement: Placement
-    """As configured; of it only what does not concern layout is used."""
+    """As configured; unless `fixed`, only what does not concern layout is used of it."""
     tokens_per_s: float | None = None
-    """Measured, of one engine; None: estimated."""
+    """Measured, of one engine laid as configured; None: estimated."""
+    fixed: bool = False
+    """Whether it is to be laid as configured, and not otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +60,40 @@ class Option:
 
 def options(job: Generation, gpus: int, assumed: Assumptions) -> list[Option]:
     """Layouts within `gpus`, fewest GPUs first; each is faster than all before it. Empty: none holds the model."""
-    found: list[Option] = []
-    for tensor, pipeline in layouts(job.shape, gpus, assumed.gpus_per_node):
+    best: list[Option] = []
+    for option in sorted(_all(job, gpus, assumed), key=lambda one: (one.gpus, one.seconds)):
+        if not best or option.seconds < best[-1].seconds:
+            best.append(option)
+    return best
+
+
+def _all(job: Generation, gpus: int, assumed: Assumptions) -> Iterator[Option]:
+    set_so = (job.placement.tensor_parallel, job.placement.pipeline_parallel)
+    load = load_s(job.shape, job.serving, assumed)
+    for tensor, pipeline in [set_so] if job.fixed else layouts(job.shape, gpus, assumed.gpus_per_node):
         engine = tensor * pipeline
         placement = _placement(job.placement, tensor, pipeline)
         need = memory.engine_memory(job.shape, placement, assumed.gpu, job.serving)
         if not need.fits:
             continue
-        speed = job.tokens_per_s or gpu_time.decode_tokens_per_s(job.shape, need, placement, assumed.gpu, job.serving)
+        speed = _tokens_per_s(job, placement, need, assumed.gpu)
         total_s = gpu_time.generation_s(
             job.load, job.shape, placement, assumed.gpu, dtype=job.serving.dtype, tokens_per_s=speed
         )
-        load = load_s(job.shape, job.serving, assumed)
-        found += [
-            Option(tensor, pipeline, replicas, load, total_s / (engine * replicas), need)
-            for replicas in range(1, gpus // engine + 1)
-        ]
-    best: list[Option] = []
-    for option in sorted(found, key=lambda one: (one.gpus, one.seconds)):
-        if not best or option.seconds < best[-1].seconds:
-            best.append(option)
-    return best
+        for replicas in [job.placement.replicas] if job.fixed else range(1, gpus // engine + 1):
+            if engine * replicas <= gpus:
+                yield Option(tensor, pipeline, replicas, load, total_s / (engine * replicas), need)
+
+
+def _tokens_per_s(job: Generation, placement: Placement, need: EngineMemory, gpu: Gpu) -> float:
+    """Of one engine: estimated, and corrected as what was measured corrects the estimate of the configured one."""
+    estimate = gpu_time.decode_tokens_per_s(job.shape, need, placement, gpu, job.serving)
+    if job.tokens_per_s is None:
+        return estimate
+    seen = memory.engine_memory(job.shape, job.placement, gpu, job.serving)
+    if not seen.fits:
+        return job.tokens_per_s
+    return job.tokens_per_s * estimate / gpu_time.decode_tokens_per_s(job.shape, seen, job.placement, gpu, job.serving)
 
 
 def smallest_engine(job: Generation, assumed: Assumptions) -> tuple[int, int] | None:

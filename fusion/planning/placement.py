@@ -62,6 +62,12 @@ class PlacementPlan:
         return max((slot.end_s for slot in self.slots), default=0.0)
 
     @property
+    def most_gpus(self) -> int:
+        """That are in use at one time."""
+        packed = [(slot.name, slot.option, slot.start_s) for slot in self.slots]
+        return max((_used(packed, slot.start_s) for slot in self.slots), default=0)
+
+    @property
     def idle_frac(self) -> float:
         """Share of GPU-seconds until the end in which nothing runs or an engine loads."""
         if not self.slots:
@@ -178,6 +184,8 @@ def _hours(seconds: float) -> str:
 
 
 def _refusal(lacking: Sequence[Generation], jobs: Sequence[Generation], gpus: int, assumed: Assumptions) -> str:
+    if fixed := [job for job in lacking if job.fixed]:
+        return "; ".join(_pool_refusal(job, gpus, assumed) for job in fixed)
     lines = []
     for job in lacking:
         weights = job.shape.weight_bytes(job.serving.weights_dtype) / GIB
@@ -195,6 +203,15 @@ def _refusal(lacking: Sequence[Generation], jobs: Sequence[Generation], gpus: in
     return (
         f"{what}, and cluster.capacity.gpus is {gpus}. The smallest cluster for all sources is {size} "
         f"{assumed.gpu.name}: set cluster.capacity.gpus={most}, leave the source out, or quantise it"
+    )
+
+
+def _pool_refusal(job: Generation, gpus: int, assumed: Assumptions) -> str:
+    pool = job.placement
+    engine = pool.tensor_parallel * pool.pipeline_parallel
+    return (
+        f"cluster.pools.{job.name} asks for {pool.replicas} x {engine} GPUs of {gpus} (cluster.capacity.gpus), and "
+        f"{job.name} needs {_needed(job, assumed)} an engine; change the pool, or set it to null: the plan then lays it"
     )
 
 

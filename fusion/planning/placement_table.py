@@ -12,8 +12,9 @@ from fusion.planning.placement import PlacementPlan
 from fusion.step import Placement
 
 TO_TAKE_IT = (
-    "This is the estimate's best; the pools are set otherwise. To take it, put this into DIR/cluster/mine.yaml below "
-    "`defaults: [one_gpu_node, _self_]` (or what you have now), and type --config-dir DIR cluster=mine:"
+    "This is the estimate's best; the pools are set otherwise. To take it, type cluster.layout=PLANNED (what has a "
+    "pool of its own name keeps it), or put this into DIR/cluster/mine.yaml below `defaults: [one_gpu_node, _self_]` "
+    "(or what you have now), and type --config-dir DIR cluster=mine:"
 )
 
 

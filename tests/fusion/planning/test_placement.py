@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,17 @@ def test_measured_speed_wins_over_the_estimate() -> None:
     shape = shape_in("target/llama31_8b")
     slow = Generation("a", shape, Serving("bfloat16", "bfloat16", 8192, 700), Load(1000, 0, 10**6), Placement(), 100.0)
     assert options(slow, 1, Assumptions())[0].work_s == pytest.approx(10_000)
+
+
+def test_a_speed_that_was_measured_on_one_layout_is_not_that_of_another() -> None:
+    """An engine of four GPUs was seen to be half as fast as estimated: so are all others, none faster or slower."""
+    shape, load = shape_in("source/qwen25_72b"), Load(10**5, 0, 5 * 10**7)
+    serving, four = Serving("bfloat16", "bfloat16", 8192, 700), Placement(gpus=4, tensor_parallel=4)
+    guess = Generation("a", shape, serving, load, four)
+    (at_four,) = [one for one in options(guess, 8, Assumptions()) if (one.tensor_parallel, one.replicas) == (4, 1)]
+    seen = replace(guess, tokens_per_s=load.written / at_four.work_s / 2)
+    for slow, fast in zip(options(seen, 8, Assumptions()), options(guess, 8, Assumptions()), strict=True):
+        assert slow.work_s == pytest.approx(2 * fast.work_s)
 
 
 def test_an_8b_target_needs_zero_3_or_many_gpus() -> None:
