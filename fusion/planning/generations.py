@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from fusion.cluster_config import Layout
 from fusion.errors import ConfigError
 from fusion.planning import tokens
 from fusion.planning.assumptions import Assumptions
@@ -39,12 +40,26 @@ def generations(recipe: Recipe, assumed: Assumptions, done: Collection[str] = ()
     return list(found.values())
 
 
+def shapeless(recipe: Recipe, assumed: Assumptions, done: Collection[str] = ()) -> list[str]:
+    """Sources that need GPUs, and of which no plan can be made because their models' shapes are not known."""
+    maker = _Generations(recipe, assumed)
+    left = [step for step in topological(recipe.targets) if step.fingerprint not in done]
+    return list(dict.fromkeys(name for step in left if (name := maker.shapeless(step))))
+
+
 def placed(recipe: Recipe, assumed: Assumptions, done: Collection[str] = ()) -> PlacementPlan:
     """The best placement of the sources on `cluster.capacity.gpus`.
 
     Raises:
-        ConfigError: a source does not fit; says the smallest cluster on which all do.
+        ConfigError: a source does not fit; says the smallest cluster on which all do. Or the plan is to lay a source
+            whose shape is not known.
     """
+    unknown = shapeless(recipe, assumed, done)
+    if unknown and recipe.config.cluster.layout is Layout.PLANNED:
+        raise ConfigError(
+            f"cluster.layout=PLANNED cannot lay {', '.join(unknown)}: no shape is known. Say it in the model's yaml "
+            f"(sources.{unknown[0]}.model.shape; others in conf/source/ show how), or type cluster.layout=GIVEN"
+        )
     return place(generations(recipe, assumed, done), recipe.config.cluster.capacity.gpus, assumed)
 
 
@@ -95,13 +110,23 @@ def _smallest(recipe: Recipe) -> list[str]:
 class _Generations(Forecaster):
     def generation(self, step: Step) -> Generation | None:
         """The work of one step of a source on GPUs; None: it is something else, or its size is not known."""
-        config = step.config
-        if not isinstance(config, GenerateConfig) or config.model is None or not step.placement.gpus:
-            return None
-        shape = self._shape(config.model)
-        if shape is None or config.source not in self._config.sources:
+        config = self._of_source(step)
+        shape = None if config is None else self._shape(config.model)
+        if config is None or shape is None:
             return None
         load = tokens.responses_load(self._domains(step.inputs["prompts"]), config.sampling)
         speed = self._assumed.tokens_per_s.get(config.source)
         serving, fixed = self._serving(step, config, shape), self._config.cluster.is_fixed(config.source)
         return Generation(config.source, shape, serving, load, step.placement, speed, fixed)
+
+    def shapeless(self, step: Step) -> str:
+        """The source of a step of answers on GPUs whose model's shape is not known; else an empty string."""
+        config = self._of_source(step)
+        return config.source if config is not None and self._shape(config.model) is None else ""
+
+    def _of_source(self, step: Step) -> GenerateConfig | None:
+        """Of a step at which a source's model answers on GPUs."""
+        config = step.config
+        if not isinstance(config, GenerateConfig) or config.model is None or not step.placement.gpus:
+            return None
+        return config if config.source in self._config.sources else None

@@ -68,11 +68,11 @@ def engine_memory(shape: Shape, placement: Placement, gpu: Gpu, serving: Serving
     """
     tp, gpus = placement.tensor_parallel, placement.tensor_parallel * placement.pipeline_parallel
     weights = shape.weight_bytes(serving.weights_dtype) / gpus
-    width = 2 * shape.hidden + (shape.head_dim * (shape.heads + 2 * shape.kv_heads) + 2 * shape.intermediate) / tp
+    width = 2 * shape.hidden + (shape.q_width + shape.kv_width + 2 * shape.mlp_width) / tp
     logits = placement.max_sequences * shape.vocab * 4 * SAMPLER_COPIES / tp
     margin = PREFILL_TOKENS * width * bytes_of(serving.dtype) + logits + CONTEXT_BYTES
     room = placement.gpu_memory_frac * gpu.memory_gib * GIB - weights - margin
-    share = max(1 / tp, 1 / shape.kv_heads) / placement.pipeline_parallel
+    share = max(1 / tp, 1 / shape.kv_parts) / placement.pipeline_parallel
     one = shape.kv_bytes(max(1, round(serving.length)), serving.dtype) * share
     sequences = max(0, min(placement.max_sequences, int(room / one)))
     longest = shape.kv_bytes(serving.context, serving.dtype) * share
@@ -133,8 +133,7 @@ def layer_bytes(shape: Shape, size: int) -> int:
     MLP: gate, its activation, up and their product (4·I). Attention: queries and what it gives (2·A·d), keys and values
     (2·K·d). The inputs of both blocks (2·H). Each norm: its input in fp32 and the normalised one, in fp32 too in Gemma.
     """
-    q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = shape.norms_per_layer * shape.hidden * (8 if shape.norms_per_layer > 2 else 4 + size)
     if shape.qk_norm:
-        norms += 8 * (q + kv)
-    return norms + size * (4 * shape.intermediate + 2 * q + 2 * kv + 2 * shape.hidden)
+        norms += 8 * (shape.q_width + shape.kv_width // 2)
+    return norms + size * (4 * shape.mlp_width + 2 * shape.q_width + shape.kv_width + 2 * shape.hidden)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fusion.costs.account import Account
 from fusion.costs.budget import RunBudget
-from fusion.planning.generations import demand_room, placed
+from fusion.planning.generations import demand_room, placed, shapeless
 from fusion.planning.placement_table import placement_table
 from fusion.planning.prospect import prospect
 from fusion.planning.source_lines import source_lines
@@ -40,6 +40,8 @@ def outlook(recipe: Recipe, done: Collection[str], spent: Account, console: Cons
         console.print(line, soft_wrap=True, highlight=False)
     if not gpus:
         return
+    if unknown := shapeless(recipe, config.planning, done):
+        console.print(f"Not placed below, for want of a shape in their models' yaml: {', '.join(unknown)}.")
     sources = placed(recipe, seen.assumed, done)
     if sources.slots:
         console.print(placement_table(sources, lambda name: config.cluster.placement("responses", name)))

@@ -58,8 +58,7 @@ def test_wrpo_trains_on_a_third_of_the_prompts_and_lets_the_target_answer_the_re
     assert steps["triples/train"].rows == 40_000
     assert "157 steps" in steps["checkpoint/sft"].note
     assert "313 steps" in steps["checkpoint/final"].note
-    unknown = {name for name, one in steps.items() if one.gpu_hours is None}
-    assert all("deepseek" in name for name in unknown)
+    assert not [name for name, one in steps.items() if one.gpu_hours is None]
     assert all(one.fits for one in steps.values())
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fusion.planning import disk
 from fusion.planning.assumptions import Gpu
-from fusion.planning.gpu_time import active_parameters, decode_tokens_per_s, forward_s, generation_s, training_s
+from fusion.planning.gpu_time import decode_tokens_per_s, forward_s, generation_s, training_s
 from fusion.planning.memory import Serving, engine_memory
 from fusion.planning.tokens import Load
 from fusion.step import Placement
@@ -19,9 +19,9 @@ IDEAL = Gpu(bf16_tflops=1.0, bandwidth_gb_s=1.0, compute_frac=1.0, bandwidth_fra
 
 def test_a_token_passes_all_weights_but_the_embedding() -> None:
     shape = shape_in("target/llama31_8b")
-    assert active_parameters(shape) == 8_030_261_248 - 128_256 * 4096
+    assert shape.active_parameters == 8_030_261_248 - 128_256 * 4096
     tied = shape_in("target/llama32_1b")
-    assert active_parameters(tied) == tied.parameters
+    assert tied.active_parameters == tied.parameters
 
 
 def test_decoding_reads_the_weights_once_a_step() -> None:
@@ -50,7 +50,7 @@ def test_every_gpu_of_an_engine_counts() -> None:
     placement = Placement(gpus=4, tensor_parallel=4)
     load = Load(rows=10, read=1e6, written=1e6)
     seconds = generation_s(load, shape, placement, IDEAL, dtype="bfloat16", tokens_per_s=1000)
-    assert seconds == pytest.approx(4 * 1000 + 2 * active_parameters(shape) * 1e6 / 1e12)
+    assert seconds == pytest.approx(4 * 1000 + 2 * shape.active_parameters * 1e6 / 1e12)
 
 
 def test_scoring_two_million_answers_takes_tens_of_gpu_hours_and_far_more_in_fp32() -> None:

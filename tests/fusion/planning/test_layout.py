@@ -11,7 +11,7 @@ from fusion.costs.account import Account
 from fusion.errors import ConfigError
 from fusion.pipeline import build
 from fusion.plan import plan
-from fusion.planning.generations import demand_room, placed
+from fusion.planning.generations import demand_room, placed, shapeless
 from fusion.planning.layout import Laid, laid_out
 from fusion.recipe import Recipe
 from tests.fusion.planning.test_forecast import LARGE, QUICKSTART
@@ -70,6 +70,15 @@ def test_a_pool_that_is_too_large_for_the_plan_is_refused_by_its_key(tmp_path: P
     pool = "  qwen25_72b: {gpus: 8, tensor_parallel: 8, replicas: 3}\n"
     with pytest.raises(ConfigError, match=r"cluster\.pools\.qwen25_72b asks for 3 x 8 GPUs of 16.*set it to null"):
         laid(recipe(tmp_path, pools=pool))
+
+
+def test_a_source_of_unknown_shape_is_refused_by_name_and_left_to_its_pool_where_pools_decide(tmp_path: Path) -> None:
+    without = "sources.qwen25_72b.model.shape=null"
+    with pytest.raises(ConfigError, match=r"cannot lay qwen25_72b.*sources\.qwen25_72b\.model\.shape"):
+        laid(recipe(tmp_path, without))
+    given = recipe(tmp_path, without, layout="GIVEN")
+    assert shapeless(given, given.config.planning) == ["qwen25_72b"]
+    demand_room(given)
 
 
 def test_pools_decide_unless_the_plan_is_asked_for(tmp_path: Path) -> None:

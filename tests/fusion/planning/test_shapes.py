@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fusion.errors import ConfigError
-from fusion.planning.shapes import Shape, check_shape, shape_of
+from fusion.planning.shapes import Experts, Latent, Shape, check_shape, shape_of
 from tests.tiny import make_pico_llama
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -50,6 +50,8 @@ PUBLISHED = {
     "target/smollm2_135m": 134_515_008,
     "target/llama3_8b": 8_030_261_248,
     "target/phi4": 14_659_507_200,
+    "source/deepseek_v2_chat_0628": 235_741_434_880,
+    "source/deepseek_coder_v2_0724": 235_741_434_880,
     "source/qwen25_32b": 32_763_876_352,
     "source/qwen25_coder_32b": 32_763_876_352,
     "source/qwq_32b_preview": 32_763_876_352,
@@ -59,8 +61,6 @@ PUBLISHED = {
     "target/qwen25_32b_base": 32_763_876_352,
     "target/qwen25_coder_32b_base": 32_763_876_352,
 }
-SHAPELESS = {"source/deepseek_v2_chat_0628", "source/deepseek_coder_v2_0724"}
-"""Mixtures of experts."""
 """Weights as the safetensors files on the hub count them."""
 
 
@@ -74,7 +74,7 @@ def shape_in(name: str) -> Shape:
 def test_every_model_of_the_yaml_files_has_a_published_count() -> None:
     files = sorted(path for group in ("source", "target") for path in (CONF / group).glob("*.yaml"))
     with_model = {f"{path.parent.name}/{path.stem}" for path in files if "model" in OmegaConf.load(path)}
-    assert with_model == set(PUBLISHED) | SHAPELESS
+    assert with_model == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -99,17 +99,85 @@ def _transformers_config(shape: Shape) -> object:
 
     kinds = {(2, False): "llama", (2, True): "qwen2", (4, False): "gemma2"}
     kind = "gemma3_text" if shape.qk_norm else kinds[shape.norms_per_layer, shape.qkv_bias]
+    more: dict[str, object] = {"head_dim": shape.head_dim}
+    if shape.latent is not None:
+        kind, more = "deepseek_v2", deepseek_entries(shape)
+    elif shape.experts is not None:
+        kind = "mixtral"
+        more |= {"num_local_experts": shape.experts.routed, "num_experts_per_tok": shape.experts.active}
     return AutoConfig.for_model(
         kind,
         num_hidden_layers=shape.layers,
         hidden_size=shape.hidden,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
         intermediate_size=shape.intermediate,
         vocab_size=shape.vocab,
         tie_word_embeddings=shape.tied_embeddings,
+        **more,
     )
+
+
+def deepseek_entries(shape: Shape) -> dict[str, object]:
+    """Of its config.json, beside those that every model has."""
+    experts, latent = shape.experts, shape.latent
+    assert experts is not None
+    assert latent is not None
+    return {
+        "n_routed_experts": experts.routed,
+        "num_experts_per_tok": experts.active,
+        "moe_intermediate_size": experts.intermediate,
+        "n_shared_experts": experts.shared,
+        "first_k_dense_replace": experts.dense_layers,
+        "kv_lora_rank": latent.kv_rank,
+        "q_lora_rank": latent.q_rank or None,
+        "qk_rope_head_dim": latent.rope_dim,
+        "qk_nope_head_dim": shape.head_dim,
+        "v_head_dim": latent.value_dim,
+    }
+
+
+def test_of_a_mixture_of_experts_few_weights_work_on_a_token() -> None:
+    """As published: 21B of DeepSeek-V2, 12.9B of Mixtral, embeddings included."""
+    active = {}
+    for name in ("deepseek_v2_chat_0628", "mixtral_8x7b"):
+        shape = shape_in(f"source/{name}")
+        active[name] = round((shape.active_parameters + shape.vocab * shape.hidden) / 1e9, 1)
+    assert active == {"deepseek_v2_chat_0628": 21.4, "mixtral_8x7b": 12.9}
+
+
+def test_latent_attention_keeps_little_of_a_token() -> None:
+    """As published: 4.5 times 128 numbers a layer, where plain attention would keep 256 times."""
+    shape = shape_in("source/deepseek_v2_chat_0628")
+    assert shape.kv_bytes_per_token() == 60 * 4.5 * 128 * 2
+    assert shape.kv_parts == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("q_rank", [0, 24])
+def test_a_small_deepseek_folder_says_its_shape_and_has_as_many_weights(tmp_path: Path, q_rank: int) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    shape = Shape(
+        layers=3, hidden=64, heads=4, kv_heads=4, head_dim=16, intermediate=96, vocab=256, context=128,
+        experts=Experts(routed=8, active=2, intermediate=32, shared=2, dense_layers=1),
+        latent=Latent(kv_rank=20, rope_dim=8, value_dim=12, q_rank=q_rank),
+    )  # fmt: skip
+    config = _transformers_config(shape)
+    config.max_position_embeddings = 128  # type: ignore[attr-defined]
+    config.save_pretrained(tmp_path)  # type: ignore[attr-defined]
+    assert shape_of(tmp_path) == shape
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert sum(weights.numel() for weights in model.parameters()) == shape.parameters
+
+
+def test_an_impossible_mixture_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"shape\.experts\.active \(9\) is above"):
+        Experts(routed=8, active=9, intermediate=4)
+    with pytest.raises(ConfigError, match=r"shape\.latent\.kv_rank must be at least 1"):
+        Latent(kv_rank=0, rope_dim=1, value_dim=1)
 
 
 def test_a_folder_says_its_shape_and_holds_as_many_weights(tmp_path: Path) -> None:
