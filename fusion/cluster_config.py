@@ -5,6 +5,7 @@ Nothing here bears identity: two runs that differ only in it are the same experi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusion.choice import Choice
@@ -60,21 +61,68 @@ class RayConfig:
 
 
 @dataclass(kw_only=True)
+class NodeType:
+    """A machine that is brought up, and billed, whole. `conf/prices.yaml` lists some."""
+
+    gpus: int = 0
+    cpus: int = 0
+    usd_per_hour: float = 0.0
+    """On demand."""
+    usd_per_hour_spot: float = 0.0
+    """While nobody else wants it; 0: it is not to be had so, or not known."""
+
+
+@dataclass(kw_only=True)
 class Price:
     """What the machines cost while they run; for forecasts. 0: not known."""
 
+    node: str = ""
+    """Which of `prices` nodes with GPUs are, each paid for whole; empty: GPUs are paid for one by one."""
+    head: str = ""
+    """Which of `prices` the head is."""
+    spot: bool = False
+    """Whether `node` is on spot."""
     usd_per_gpu_hour: float = 0.0
-    """A GPU with its share of the node."""
+    """A GPU with its share of the node; 0: filled in by `node`."""
     usd_per_hour: float = 0.0
-    """What runs from the first moment to the last: the head."""
+    """What runs from the first moment to the last; 0: filled in by `head`."""
+    gpus_per_node: int = 1
+    """Paid for together. Filled in by `node`."""
 
     def __post_init__(self) -> None:
-        for name in ("usd_per_gpu_hour", "usd_per_hour"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"cluster.price.{name} must be at least 0, got {getattr(self, name)}")
+        for name, low in (("usd_per_gpu_hour", 0), ("usd_per_hour", 0), ("gpus_per_node", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"cluster.price.{name} must be at least {low}, got {getattr(self, name)}")
+
+    def look_up(self, prices: Mapping[str, NodeType]) -> None:
+        """Fill in what `node` and `head` cost; what is set stays.
+
+        Raises:
+            ConfigError: one of them is not listed, or has no such price.
+        """
+        if self.node:
+            usd = self._listed("node", prices, self.spot)
+            self.gpus_per_node = max(1, prices[self.node].gpus)
+            self.usd_per_gpu_hour = self.usd_per_gpu_hour or usd / self.gpus_per_node
+        if self.head:
+            self.usd_per_hour = self.usd_per_hour or self._listed("head", prices, spot=False)
+
+    def _listed(self, key: str, prices: Mapping[str, NodeType], spot: bool) -> float:
+        name = getattr(self, key)
+        if name not in prices:
+            raise ConfigError(f"cluster.price.{key}={name} is none of prices ({', '.join(prices)}; conf/prices.yaml)")
+        price = "usd_per_hour_spot" if spot else "usd_per_hour"
+        usd = float(getattr(prices[name], price))
+        if not usd:
+            raise ConfigError(f"cluster.price.{key}={name} has no such price; type prices.{name}.{price}=...")
+        return usd
 
     def usd(self, gpu_hours: float, hours: float) -> float:
         return gpu_hours * self.usd_per_gpu_hour + hours * self.usd_per_hour
+
+    def paid(self, gpus: int) -> float:
+        """What is paid for GPUs of which so many are held at one time, as a multiple of them: nodes are whole."""
+        return -(-gpus // self.gpus_per_node) * self.gpus_per_node / gpus if gpus else 1.0
 
 
 class RuntimeKind(Choice):

@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fusion import registry
-from fusion.cluster_config import ClusterConfig
+from fusion.cluster_config import ClusterConfig, NodeType
 from fusion.composition import composition, demand_values
 from fusion.context import check_context
 from fusion.costs.budget import RunBudget
@@ -163,6 +163,8 @@ class Config:
     """What all runs of this name may use together; no identity."""
     max_failed_frac: float = 0.05
     """Share of a step's answers or scores that may fail; above it the step fails; a rerun tries those. No identity."""
+    prices: dict[str, NodeType] = field(default_factory=dict)
+    """Types of nodes by name, for `cluster.price`; no identity."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
 
@@ -251,6 +253,7 @@ def check(config: Config) -> None:
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:
             reward.model = config.target.model
         reward.resolve()
+    config.cluster.price.look_up(config.prices)
     config.budget.check(config.cluster.price, [budget for budget, _ in priced_endpoints(config)])
     config.trust.resolve(config.rewards)
     for questions in (config.prompts, config.decontaminate):

@@ -39,7 +39,6 @@ def expected(path: str) -> dict[str, Expected]:
 
 def _entry(one: StepForecast, price: Price) -> Expected:
     hours, gpu_hours = one.hours or None, one.gpu_hours or None
-    usd = None if hours is None else price.usd(gpu_hours or 0.0, hours)
     return {
         "step": one.name,
         "rows": one.rows,
@@ -47,5 +46,5 @@ def _entry(one: StepForecast, price: Price) -> Expected:
         "seconds": None if hours is None else round(hours * 3600, 3),
         "gpu_hours": gpu_hours,
         "disk_bytes": None if one.rows is None else round(one.disk_gib * 2**30) or None,
-        "usd": usd or None,
+        "usd": (one.usd(price) or None) if hours is not None else None,
     }

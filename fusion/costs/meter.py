@@ -112,14 +112,16 @@ class Meter:
     # -- private -------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Share out the time since the last tick: GPUs to who holds them, the head to all that run, alike."""
+        """Share out the time since the last tick: GPUs, and what is paid for whole nodes, to who holds them; the head
+        to all that run, alike."""
         with self._lock:
             now = time.monotonic()
             seconds, self._clock = now - self._clock, now
             head = self._price.usd(0, seconds / 3600)
             used = Used(seconds, 0.0, head)
+            paid = self._price.paid(sum(job.gpus for job in self._jobs))
             for job in self._jobs:
-                held = Used(0.0, job.gpus * seconds, self._price.usd(job.gpus * seconds / 3600, 0))
+                held = Used(0.0, job.gpus * seconds, self._price.usd(paid * job.gpus * seconds / 3600, 0))
                 job.add(held + Used(seconds, 0.0, head / len(self._jobs)))
                 used += held
             self._total += used

@@ -236,6 +236,7 @@ class Forecaster:
             made,
             gpu_hours=hours,
             hours=hours / max(1, step.placement.replicas * step.placement.gpus),
+            gpus=step.placement.replicas * step.placement.gpus,
             memory_gib=used / GIB,
             note=note,
             fits=fits,

@@ -17,12 +17,17 @@ class Costs:
 
     hours: Estimate | None
     gpu_hours: Estimate | None
+    gpus: int = 0
+    """That are held."""
 
     def usd(self, price: Price) -> Estimate | None:
-        """GPUs, and the head for as long as this step alone takes."""
+        """GPUs (whole nodes where those are billed), and the head for as long as this step alone takes."""
         if self.hours is None or self.gpu_hours is None:
             return None
-        ends = [price.usd(getattr(self.gpu_hours, end), getattr(self.hours, end)) for end in ("value", "low", "high")]
+        paid = price.paid(self.gpus)
+        ends = [
+            price.usd(paid * getattr(self.gpu_hours, end), getattr(self.hours, end)) for end in ("value", "low", "high")
+        ]
         return Estimate(*ends)
 
 
@@ -50,10 +55,11 @@ def costs(assumed: StepForecast, placement: Placement, found: Measured) -> Costs
 
     `assumed` may be a forecast that `remaining` made of it: the proportion is then one.
     """
+    gpus = placement.replicas * placement.gpus
     if found.speed is not None:
         hours = found.left.over(found.speed).scaled(1 / 3600 / placement.replicas)
-        return Costs(hours, hours.scaled(placement.replicas * placement.gpus))
+        return Costs(hours, hours.scaled(gpus), gpus)
     if not assumed.written or assumed.hours is None or assumed.gpu_hours is None:
         return Costs(None, None)
     part = found.left.scaled(1 / assumed.written)
-    return Costs(part.scaled(assumed.hours), part.scaled(assumed.gpu_hours))
+    return Costs(part.scaled(assumed.hours), part.scaled(assumed.gpu_hours), gpus)

@@ -29,7 +29,7 @@ def source_line(one: StepForecast, placement: Placement, price: Price) -> str:
     if found is None:
         rest = [f"{significant(one.gpu_hours)} GPU-hours"] if one.gpu_hours else []
         rest += [duration(3600 * one.hours)] if one.hours else []
-        if one.hours is not None and one.gpu_hours is not None and (usd := price.usd(one.gpu_hours, one.hours)):
+        if usd := one.usd(price):
             rest.append(f"{significant(usd)} USD")
         written = short(one.written) if one.rows else "unknown"
         return f"{one.name}: {', '.join([f'{written} tokens', *rest])} (assumed)"

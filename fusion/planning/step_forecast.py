@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusion.cluster_config import Price
 from fusion.planning.measured import Measured
 
 
@@ -20,6 +21,8 @@ class StepForecast:
     gpu_hours: float | None = 0.0
     hours: float | None = 0.0
     """Of this step alone, on all the GPUs of its placement."""
+    gpus: int = 0
+    """That it holds while it runs."""
     memory_gib: float | None = None
     """Of each of its GPUs; None: it uses none, or its model's shape is not known."""
     disk_gib: float = 0.0
@@ -30,3 +33,9 @@ class StepForecast:
     fits: bool = True
     measured: Measured | None = None
     """What the figures rest on, where they rest on answers that are committed."""
+
+    def usd(self, price: Price) -> float | None:
+        """Of this step alone: whole nodes where those are billed, and the head."""
+        if self.hours is None or self.gpu_hours is None:
+            return None
+        return price.usd(price.paid(self.gpus) * self.gpu_hours, self.hours)

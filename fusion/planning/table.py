@@ -52,14 +52,20 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
 def money_line(steps: Sequence[StepForecast], cluster: ClusterConfig, done: Collection[str] = ()) -> str:
     """`About 2,330 USD: 336 GPU-hours at 6.88 (cluster.price), and the head for 42 hours at least.`"""
     price = cluster.price
-    gpu_hours = sum(step.gpu_hours or 0 for step in steps if step.fingerprint not in done)
+    left = [step for step in steps if step.fingerprint not in done]
+    gpu_hours = sum(step.gpu_hours or 0 for step in left)
     hours = gpu_hours / max(1, cluster.capacity.gpus)
     if not price.usd_per_gpu_hour:
         return "No money is forecast: set cluster.price.usd_per_gpu_hour to what a GPU costs you."
-    total = price.usd(gpu_hours, hours)
+    # Steps that run at the same time share nodes, so each alone with whole nodes is the most.
+    least, most = (
+        price.usd(gpu_hours, hours),
+        price.usd(sum(price.paid(step.gpus) * (step.gpu_hours or 0) for step in left), hours),
+    )
+    nodes = f", up to {count(round(most))} where no step shares its nodes" if most > 1.01 * least else ""
     return (
-        f"About {count(round(total))} USD: {short(gpu_hours)} GPU-hours at {price.usd_per_gpu_hour:g} (cluster.price), "
-        f"and the head for {short(hours)} hours at least."
+        f"About {count(round(least))} USD{nodes}: {short(gpu_hours)} GPU-hours at {price.usd_per_gpu_hour:.4g} "
+        f"(cluster.price), and the head for {short(hours)} hours at least."
     )
 
 
