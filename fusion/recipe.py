@@ -87,7 +87,9 @@ class Recipe(Steps):
         )
         inputs = {"prompts": prompts} if checkpoint is None else {"prompts": prompts, "model": checkpoint}
         weights = config.model if checkpoint is None else checkpoint.fingerprint
-        engine = "engine " + fingerprint({"model": weights, "chat": model.chat, "generator": generator})
+        # The uri too: of revisions that a plan cannot resolve, many are called `main`.
+        told = {"uri": model.uri, "model": weights, "chat": model.chat, "generator": generator}
+        engine = "engine " + fingerprint(told)
         place = self._placement("responses", name)
         more = More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=place, gang=engine)
         return self._step("responses", label, generate.run, config, RESPONSE, inputs, **more)

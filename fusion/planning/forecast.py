@@ -15,6 +15,7 @@ from fusion.models import ModelRef, model_folder
 from fusion.planning import disk, gpu_time, memory, tokens
 from fusion.planning.assumptions import Assumptions
 from fusion.planning.memory import GIB, Serving
+from fusion.planning.options import load_s
 from fusion.planning.shapes import BYTES, Shape, shape_of
 from fusion.planning.step_forecast import StepForecast
 from fusion.planning.tokens import Domains, Load
@@ -117,6 +118,7 @@ class Forecaster:
         )
         seconds = gpu_time.generation_s(load, shape, step.placement, self._gpu, dtype=serving.dtype, tokens_per_s=speed)
         note = f"{need.sequences} answers at a time, {speed:,.0f} tokens/s an engine"
+        made = replace(made, load_hours=load_s(shape, serving, self._assumed) / 3600)
         return self._costs(made, step, seconds, need.used, note)
 
     def _serving(self, step: Step, config: GenerateConfig, shape: Shape) -> Serving:

@@ -13,7 +13,9 @@ from fusion.planning.placement_table import placement_table
 from fusion.planning.prospect import prospect
 from fusion.planning.source_lines import source_lines
 from fusion.planning.table import forecast_table, money_line
+from fusion.planning.wall_time import wall_hours
 from fusion.recipe import Recipe
+from fusion.report.number_text import duration
 from fusion.step import topological
 
 
@@ -31,7 +33,14 @@ def outlook(recipe: Recipe, done: Collection[str], spent: Account, console: Cons
     seen = prospect(recipe, spent, done)
     if gpus:
         console.print(forecast_table(seen.steps, done))
-        console.print(money_line(seen.steps, config.cluster, done))
+        forecasts = {one.fingerprint: one for one in seen.steps}
+        hours = wall_hours(topological(recipe.targets), forecasts, config.cluster.capacity, done)
+        if hours:
+            console.print(
+                f"About {duration(3600 * hours)} from start to end on {gpus} GPUs, beside waiting for nodes.",
+                highlight=False,
+            )
+        console.print(money_line(seen.steps, config.cluster, done, hours))
     if gpus or price.usd_per_hour or seen.measured:
         left = [step for step in topological(recipe.targets) if step.fingerprint not in done]
         for line in source_lines(seen, left, config.cluster):

@@ -21,6 +21,8 @@ class StepForecast:
     gpu_hours: float | None = 0.0
     hours: float | None = 0.0
     """Of this step alone, on all the GPUs of its placement."""
+    load_hours: float = 0.0
+    """Until its engines answer, beside `hours`."""
     gpus: int = 0
     """That it holds while it runs."""
     memory_gib: float | None = None

@@ -49,12 +49,14 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
     return table
 
 
-def money_line(steps: Sequence[StepForecast], cluster: ClusterConfig, done: Collection[str] = ()) -> str:
-    """`About 2,330 USD: 336 GPU-hours at 6.88 (cluster.price), and the head for 42 hours at least.`"""
+def money_line(
+    steps: Sequence[StepForecast], cluster: ClusterConfig, done: Collection[str] = (), wall_hours: float | None = None
+) -> str:
+    """`About 2,330 USD: 336 GPU-hours at 6.88 (cluster.price), and the head for 42 hours.`"""
     price = cluster.price
     left = [step for step in steps if step.fingerprint not in done]
     gpu_hours = sum(step.gpu_hours or 0 for step in left)
-    hours = gpu_hours / max(1, cluster.capacity.gpus)
+    hours = wall_hours or gpu_hours / max(1, cluster.capacity.gpus)
     if not price.usd_per_gpu_hour:
         return "No money is forecast: set cluster.price.usd_per_gpu_hour to what a GPU costs you."
     # Steps that run at the same time share nodes, so each alone with whole nodes is the most.
@@ -65,7 +67,7 @@ def money_line(steps: Sequence[StepForecast], cluster: ClusterConfig, done: Coll
     nodes = f", up to {count(round(most))} where no step shares its nodes" if most > 1.01 * least else ""
     return (
         f"About {count(round(least))} USD{nodes}: {short(gpu_hours)} GPU-hours at {price.usd_per_gpu_hour:.4g} "
-        f"(cluster.price), and the head for {short(hours)} hours at least."
+        f"(cluster.price), and the head for {short(hours)} hours{'' if wall_hours else ' at least'}."
     )
 
 
