@@ -15,10 +15,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
 from fusion.models import ModelRef, model_folder, resolve
 from fusion.schema import hash_text
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
 
 CONVERSION = "1"
 """Raised when a conversion would write other weights or another tokenizer."""
@@ -102,9 +106,7 @@ def _build(ref: ModelRef, folder: Path) -> None:
 def _verify(ref: ModelRef, files: list[Path]) -> None:
     digest = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
+        _feed(digest, file)
     if digest.hexdigest() != ref.revision:
         raise ConfigError(
             f"model {ref.uri}: expected sha256 {ref.revision}, got {digest.hexdigest()}; the installed package holds "
@@ -121,22 +123,44 @@ def _join(files: list[Path], target: Path) -> Path:
 
 
 def _download(ref: ModelRef, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.hf_api import RepoFile
 
+    name = ref.uri.removeprefix("hf://")
     patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
     try:
         # Never *.bin or *.pt: unpickling runs code.
-        snapshot_download(
-            ref.uri.removeprefix("hf://"), revision=ref.revision, local_dir=folder, allow_patterns=patterns
-        )
+        snapshot_download(name, revision=ref.revision, local_dir=folder, allow_patterns=patterns)
+        tree = HfApi().list_repo_tree(name, recursive=True, revision=ref.revision)
+        listed = {one.path: one for one in tree if isinstance(one, RepoFile)}
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"model {ref.uri} at {ref.revision} could not be downloaded: {type(error).__name__}: {error}; check the "
             "name, the network and HF_TOKEN, or set model.uri to a local folder"
         ) from error
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        told = listed.get(file.relative_to(folder).as_posix())
+        if told is None or not _is_content(file, told):
+            raise ConfigError(
+                f"model {ref.uri} at {ref.revision}: {file.relative_to(folder)} is not the file that the hub lists, "
+                "for its hash differs; run the same command again, which downloads it anew"
+            )
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ConfigError(f"model {ref.uri} holds no config.json or no safetensors file, which is all that is loaded")
+
+
+def _is_content(file: Path, told: RepoFile) -> bool:
+    """Whether a file is what the hub lists: by sha256 where it is stored by LFS, by git's hash elsewhere."""
+    digest = hashlib.sha256() if told.lfs is not None else hashlib.sha1(b"blob %d\0" % file.stat().st_size)  # noqa: S324 git's own
+    _feed(digest, file)
+    return digest.hexdigest() == (told.lfs.sha256 if told.lfs is not None else told.blob_id)
+
+
+def _feed(digest: hashlib._Hash, file: Path) -> None:
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
 
 
 @contextlib.contextmanager

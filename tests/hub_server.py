@@ -1,4 +1,4 @@
-"""As much of the Hugging Face hub as takes a data set: a real HTTP server on the loopback that keeps what it is sent.
+"""As much of the Hugging Face hub as takes a data set and gives a model: a real HTTP server on the loopback.
 
 It speaks the API that `HfApi.create_repo` and `HfApi.upload_folder` use: small files inside the commit, large ones by
 the LFS batch protocol. It does not speak Xet, which the hub offers for large files where the client has it.
@@ -30,6 +30,8 @@ class Hub:
     """`owner/name/path` -> content."""
     objects: dict[str, bytes] = field(default_factory=dict)
     """LFS objects by sha256."""
+    damaged: set[str] = field(default_factory=set)
+    """Names in `files` that are sent with a bit flipped."""
     messages: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -48,6 +50,9 @@ def hub_server(token: str, lfs: str = r"\.parquet$") -> Iterator[Hub]:
         def do_GET(self) -> None:
             self._answer("GET")
 
+        def do_HEAD(self) -> None:
+            self._answer("HEAD")
+
         def do_POST(self) -> None:
             self._answer("POST")
 
@@ -64,8 +69,21 @@ def hub_server(token: str, lfs: str = r"\.parquet$") -> Iterator[Hub]:
             if not is_object and self.headers.get("authorization") != f"Bearer {hub.token}":
                 self._send(401, {"error": "Invalid credentials"})
                 return
+            if found := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)", self.path):
+                self._file(method, f"{found[1]}/{found[3]}", found[2])
+                return
             status, reply = _reply(hub, lfs, method, self.path, body)
             self._send(status, reply)
+
+        def _file(self, method: str, name: str, commit: str) -> None:
+            data, entry = hub.files[name], _entry(hub, lfs, name, "")
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{entry.get("lfs", entry)["oid"]}"')
+            self.end_headers()
+            if method == "GET":
+                self.wfile.write(data if name not in hub.damaged else bytes([data[0] ^ 1]) + data[1:])
 
         def _send(self, status: int, reply: Any) -> None:
             data = json.dumps(reply).encode()
@@ -119,6 +137,8 @@ def _reply(hub: Hub, lfs: str, method: str, path: str, body: bytes) -> tuple[int
     if found := re.fullmatch(r"/api/datasets/([\w.-]+/[\w.-]+)/commit/[^/]+", path):
         _commit(hub, found[1], body)
         return 200, {"commitUrl": f"{hub.url}/datasets/{found[1]}/commit/c0ffee", "commitOid": "c0ffee" * 6 + "c0ff"}
+    if found := re.match(r"/api/models/([\w.-]+/[\w.-]+)/tree/", path):
+        return 200, [_entry(hub, lfs, name, f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
     if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)/tree/", path):
         held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
         return 200, [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in held]
@@ -126,6 +146,24 @@ def _reply(hub: Hub, lfs: str, method: str, path: str, body: bytes) -> tuple[int
         held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
         return 200, {"id": found[1], "sha": "0" * 40, "siblings": [{"rfilename": name} for name in held]}
     return 404, {"error": f"{method} {path} is not spoken here"}
+
+
+def _entry(hub: Hub, lfs: str, name: str, repo: str) -> dict[str, Any]:
+    """What the hub lists of a file: its hash in git, and where it is large also that of its content."""
+    path, data = name.removeprefix(repo), hub.files[name]
+    entry = {"type": "file", "path": path, "size": len(data)}
+    if re.search(lfs, path):
+        sha256 = hashlib.sha256(data).hexdigest()
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(data)}\n".encode()
+        return entry | {
+            "oid": _git_hash(pointer),
+            "lfs": {"oid": sha256, "size": len(data), "pointerSize": len(pointer)},
+        }
+    return entry | {"oid": _git_hash(data)}
+
+
+def _git_hash(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324 git's own
 
 
 def _commit(hub: Hub, repo: str, body: bytes) -> None:

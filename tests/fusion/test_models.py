@@ -17,6 +17,7 @@ from fusion.errors import ConfigError
 from fusion.fingerprint import fingerprint
 from fusion.modelfiles import package_files, prepare
 from fusion.models import ModelRef, model_facts, resolve
+from tests.hub_server import hub_server
 from tests.tiny import make_pico_gguf, make_pico_llama
 
 PREPARE = (
@@ -146,6 +147,27 @@ def _lock_holder(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> subp
     held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if f":{inode} " in line]
     pid = next(int(fields[4]) for fields in held if fields[1] != "->")
     return next(process for process in processes if process.pid == pid)
+
+
+@pytest.mark.parametrize("damaged", ["", "model.safetensors", "config.json"])
+def test_a_model_of_the_hub_is_what_the_hub_lists(tmp_path: Path, model: Path, damaged: str) -> None:
+    """Of a large file the hub lists a sha256, of a small one git's hash; nobody else looks at them."""
+    with hub_server("hf_token", r"\.safetensors$") as hub:
+        hub.files = {f"some/pico/{path.name}": path.read_bytes() for path in model.iterdir()}
+        hub.damaged = {f"some/pico/{damaged}"}
+        variables = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_token", "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", PREPARE, "hf://some/pico", "c" * 40, str(tmp_path / "cache")],
+            env=os.environ | variables | {"HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    if not damaged:
+        assert done.returncode == 0, done.stderr
+        folder = Path(done.stdout.strip())
+        assert (folder / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    else:
+        assert f"{damaged} is not the file that the hub lists" in done.stderr
+        assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".")]
 
 
 def test_facts_are_read_without_loading_the_model(model: Path) -> None:
