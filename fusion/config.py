@@ -40,27 +40,12 @@ from fusion.rewards.base import Reward
 from fusion.rewards.fits_target import FitsTarget
 from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
+from fusion.source_config import SourceConfig
 from fusion.stored import StoredResponses
 from fusion.taking_in import fit
 from fusion.train.config import PreferenceConfig, SftConfig
 from fusion.trust import TrustConfig
 from fusion.unknown_names import explained
-
-
-@dataclass(kw_only=True)
-class SourceConfig:
-    """Who answers prompts: a model, or a file of answers that it gave before."""
-
-    model: ModelRef | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    generator: Generator | None = None
-    """Engine of this source; null: the run's `generator`."""
-    stored: StoredResponses | None = None
-    """Answers that exist, in place of `model`: those whose `source` is this source's name."""
-    existing: Prompts | None = None
-    """Answers that a data set of prompts brings (`columns.response`), in place of `model`."""
-    licence: str = field(default="", metadata={"identity": False})
-    """Terms of the model that gave stored or existing answers; a configured model's stand in `model.licence`."""
 
 
 @dataclass(kw_only=True)
@@ -238,7 +223,7 @@ def check(config: Config) -> None:
     if not config.sources and not config.benchmarks:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
     for name, source in config.sources.items():
-        _check_source(name, source)
+        source.check(name)
         if source.model is not None:
             check_context(f"sources.{name}.model", source.model, source.generator or config.generator)
     config.gate.check_names("gate", [name for name, one in config.benchmarks.items() if one.compared])
@@ -281,17 +266,6 @@ def _take_in(stored: StoredResponses, config: Config) -> None:
     for name in summary.rewards:
         config.rewards.setdefault(name, Recorded(stored=stored, name=name))
     fit(config, stored)
-
-
-def _check_source(name: str, source: SourceConfig) -> None:
-    if sum(one is not None for one in (source.model, source.stored, source.existing)) != 1:
-        raise ConfigError(f"sources.{name} needs a model (model.uri=...), or else answers (stored.path=..., existing)")
-    if source.stored is not None:
-        source.stored.resolve()
-    if source.existing is not None:
-        source.existing.resolve()
-    if source.model is not None:
-        resolve_as(source.model, f"sources.{name}.model")
 
 
 def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward]) -> None:

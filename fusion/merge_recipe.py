@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fusion.config import SourceConfig
 from fusion.errors import ConfigError
 from fusion.merging.base import MergeMethod
 from fusion.models import ChatConfig, ModelRef
 from fusion.recipe import Recipe
+from fusion.source_config import SourceConfig
 from fusion.stages import merge
 from fusion.step import CHECKPOINT, Step
 

@@ -82,17 +82,20 @@ class Workspace:
     def send_targets(self) -> None:
         """The driver has written `targets`."""
         if not self.is_shared:
-            fs, inner = location.filesystem(self._at(self.targets.name))
+            name = self.targets.name
+            entries = listed(str(self.path), {name: self.targets.stat().st_size})
+            fs, inner = location.filesystem(self._at(name))
             fs.put_file(str(self.targets), inner)
+            location.put(self._at("targets.json"), json.dumps(entries).encode())
             self.targets.unlink()
 
     def fetch_targets(self) -> Path:
         """The targets, on the machine of a training process; one copy a machine, which its processes map."""
         if self.is_shared:
             return self.targets
-        name, folder = self.targets.name, self.path / "fetched" / "targets"
-        fetch(self.place, {name: location.size(self._at(name))}, folder)
-        return folder / name
+        folder = self.path / "fetched" / "targets"
+        fetch(self.place, json.loads(location.get(self._at("targets.json"))), folder)
+        return folder / self.targets.name
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

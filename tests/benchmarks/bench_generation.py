@@ -24,10 +24,11 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers otherwise yie
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests are no installed package
 
 from fusion.artifact import Part, PartFolder, Receipt
-from fusion.config import SourceConfig, composed, typed
+from fusion.config import composed, typed
 from fusion.generators.base import Sampling
 from fusion.modelfiles import DEFAULT_CACHE, prepare
 from fusion.schema import PROMPT, RESPONSE, prompt_id
+from fusion.source_config import SourceConfig
 from fusion.stages.generate import GenerateWorker
 from fusion.stages.generate_tasks import Asked
 from fusion.step import Placement
