@@ -56,15 +56,14 @@ def dispatch(
     told = WorkMetrics(metrics, name)
     tell = Listening(wait.update, told)
     finished = False
-    with metrics.holding(placement.replicas * placement.gpus):
-        try:
-            for replica in replicas:
-                replica.start()
-            yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name, tell).run()
-            finished = True
-        finally:
-            told.ended()
-            _stop(replicas, graceful=finished)
+    try:
+        for replica in replicas:
+            replica.start()
+        yield from Dispatch(replicas, answers, tasks, chain([first], numbered), placement, name, tell).run()
+        finished = True
+    finally:
+        told.ended()
+        _stop(replicas, graceful=finished)
 
 
 class Told(Protocol):

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ray.util.metrics import Counter, Gauge, Histogram, Metric
 
-from actors.windows import GpuHours, IdleTime, Window
+from actors.windows import IdleTime, Window
 from fusion.artifact import Receipt
-from fusion.cluster_config import Price
 
 TELL_S = 1.0
 MONEY_S = 5.0
@@ -38,7 +36,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusion_in_flight": ("Units of work outstanding at a replica", ("run", "work", "replica")),
     "fusion_feed_backlog": ("Items that a stream has got and not finished", ("run", "work")),
     "fusion_idle_share": ("Share of the time of open sessions in which they had nothing to do", ("run", "work")),
-    "fusion_usd": ("Cost so far at cluster.price; GPUs count from when they are asked for", ("run",)),
+    "fusion_usd": ("Cost so far in all runs of this name, at cluster.price and with what endpoints took", ("run",)),
 }
 HISTOGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusion_task_seconds": ("Time from taking a unit of work to its commit", ("run", "work")),
@@ -65,19 +63,17 @@ class RunMetrics:
 
     Args:
         run: its name.
-        price: of the machines; without prices nothing is said of money.
+        usd: what it has cost so far; None: nothing is said of money.
     """
 
-    def __init__(self, run: str, price: Price) -> None:
+    def __init__(self, run: str, usd: Callable[[], float] | None = None) -> None:
         made: dict[str, Metric] = {name: Counter(name, text, tags) for name, (text, tags) in COUNTERS.items()}
         made |= {name: Gauge(name, text, tags) for name, (text, tags) in GAUGES.items()}
         made |= {name: Histogram(name, text, list(TASK_S), tags) for name, (text, tags) in HISTOGRAMS.items()}
         self._made = {name: metric.set_default_tags({"run": run}) for name, metric in made.items()}
-        self._price = price
-        self._gpus = GpuHours(time.monotonic())
         self._end = threading.Event()
-        if price != Price():
-            threading.Thread(target=self._tell_money, name="money", daemon=True).start()
+        if usd is not None:
+            threading.Thread(target=self._tell_money, args=(usd,), name="money", daemon=True).start()
 
     def add(self, name: str, value: float, **tags: str) -> None:
         """Ray refuses to add nothing."""
@@ -90,23 +86,14 @@ class RunMetrics:
     def observe(self, name: str, value: float, **tags: str) -> None:
         self._made[name].observe(value, tags)
 
-    @contextmanager
-    def holding(self, gpus: int) -> Iterator[None]:
-        """So many GPUs are this run's for the block."""
-        self._gpus.change(time.monotonic(), gpus)
-        try:
-            yield
-        finally:
-            self._gpus.change(time.monotonic(), -gpus)
-
     def close(self) -> None:
         self._end.set()
 
-    def _tell_money(self) -> None:
-        began = time.monotonic()
+    def _tell_money(self, usd: Callable[[], float]) -> None:
+        """Says nothing where nothing has a price."""
         while True:
-            now = time.monotonic()
-            self.show("fusion_usd", self._price.usd(self._gpus.until(now), (now - began) / 3600))
+            if spent := usd():
+                self.show("fusion_usd", spent)
             if self._end.wait(MONEY_S):
                 return
 

@@ -12,7 +12,7 @@ from actors.cluster import connect
 from actors.dispatch import dispatch
 from actors.metrics import RunMetrics
 from actors.stream import stream
-from fusion.cluster_config import Price, RayConfig
+from fusion.cluster_config import RayConfig
 from fusion.runtime import Done, Tasks, TrainSpec, WorkerSpec
 from fusion.step import Placement
 
@@ -24,7 +24,8 @@ class RayRuntime:
 
     Args:
         notice: gets the lines that say what is waited for; by default they go to the log.
-        run: name of the run and `price` of the machines, for the metrics.
+        run: name of the run, for the metrics.
+        usd: what the run has cost so far; None: nothing is said of money.
 
     Raises:
         ConfigError: no Ray answers at `config.address`.
@@ -36,12 +37,12 @@ class RayRuntime:
         config: RayConfig,
         notice: Callable[[str], None] = log.warning,
         run: str = "",
-        price: Price | None = None,
+        usd: Callable[[], float] | None = None,
     ) -> None:
         self._config = config
         self._notice = notice
         self._connection = connect(config)
-        self._metrics = RunMetrics(run, price or Price())
+        self._metrics = RunMetrics(run, usd)
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
         return dispatch(worker, tasks, placement, name, self._config, self._notice, self._metrics)
@@ -54,8 +55,7 @@ class RayRuntime:
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained
 
-        with self._metrics.holding(placement.replicas * placement.gpus):
-            fit(spec, placement, name, self._config, self._notice)
+        fit(spec, placement, name, self._config, self._notice)
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends, with all its processes."""

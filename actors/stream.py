@@ -64,14 +64,13 @@ def stream(
     ]
     told = WorkMetrics(metrics, name)
     running = _Stream(actor, name, pools, max(placement.stall_s for placement in placements), told)
-    with metrics.holding(sum(placement.replicas * placement.gpus for placement in placements)):
-        try:
-            rows = _dataset(actor, workers, config)
-            running.start(feed, rows)
-            yield from running.dones()
-        finally:
-            told.ended(is_stream=True)
-            running.stop()
+    try:
+        rows = _dataset(actor, workers, config)
+        running.start(feed, rows)
+        yield from running.dones()
+    finally:
+        told.ended(is_stream=True)
+        running.stop()
 
 
 def _dataset(feed: ActorHandle, workers: Sequence[tuple[WorkerSpec, Placement]], config: RayConfig) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
 WINDOW_S = 60.0
@@ -64,27 +63,3 @@ class BusyTime:
         if self._began is None or now <= self._began:
             return 0.0
         return min(max(1.0 - self._busy / (self._num_sessions * (now - self._began)), 0.0), 1.0)
-
-
-class GpuHours:
-    """What was held, times how long; several threads take and give back."""
-
-    def __init__(self, now: float) -> None:
-        self._at = now
-        self._held = 0
-        self._hours = 0.0
-        self._lock = threading.Lock()
-
-    def change(self, now: float, by: int) -> None:
-        with self._lock:
-            self._add(now)
-            self._held += by
-
-    def until(self, now: float) -> float:
-        with self._lock:
-            self._add(now)
-            return self._hours
-
-    def _add(self, now: float) -> None:
-        self._hours += self._held * (now - self._at) / 3600
-        self._at = now

@@ -194,7 +194,7 @@ def _carry_out(laid: Laid, meter: Meter, settings: str, command: str) -> None:
         listener = Announcer(Listeners(terminal, recorder), laid.recipe, meter, str(folder / "forecast.json"))
         runner = Runner(
             config.store.path,
-            lambda: _runtime(cluster, config.name, listener.notice),
+            lambda: _runtime(cluster, config.name, listener.notice, meter),
             cluster.capacity,
             listener,
             meter,
@@ -208,7 +208,7 @@ def _carry_out(laid: Laid, meter: Meter, settings: str, command: str) -> None:
         conclude(laid.recipe, outcome, folder, terminal.console)
 
 
-def _runtime(cluster: ClusterConfig, run: str, notice: Callable[[str], None]) -> Runtime:
+def _runtime(cluster: ClusterConfig, run: str, notice: Callable[[str], None], meter: Meter) -> Runtime:
     from fusion.cluster_config import RuntimeKind
     from fusion.runtime import InProcess
 
@@ -216,7 +216,7 @@ def _runtime(cluster: ClusterConfig, run: str, notice: Callable[[str], None]) ->
         return InProcess()
     from actors.runtime import RayRuntime
 
-    return RayRuntime(cluster.ray, notice, run, cluster.price)
+    return RayRuntime(cluster.ray, notice, run, lambda: meter.account().total.usd)
 
 
 def _merge(arguments: list[str]) -> int:

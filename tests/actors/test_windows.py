@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.windows import BusyTime, GpuHours, IdleTime, Window
+from actors.windows import BusyTime, IdleTime, Window
 
 
 def test_a_rate_is_of_the_last_minute() -> None:
@@ -44,12 +44,3 @@ def test_a_stream_is_idle_when_its_sessions_do_not_work() -> None:
     assert busy.idle_share(16.0) == 0.5  # 10 of 2 x 10 seconds
     busy.add(16.0, 500.0)
     assert busy.idle_share(16.0) == 0.0
-
-
-def test_gpu_hours_are_gpus_times_hours() -> None:
-    gpus = GpuHours(0.0)
-    gpus.change(3600.0, 8)
-    assert gpus.until(7200.0) == 8.0
-    gpus.change(7200.0, -4)
-    gpus.change(10800.0, -4)
-    assert gpus.until(99999.0) == 12.0
