@@ -73,13 +73,13 @@ def plan_step(store: str, step: Step, inputs: Mapping[str, Artifact | TreeArtifa
         reason = sealed.damage() or _other_content(sealed, inputs) or ""
         if not reason:
             return Planned(step, Status.HIT, None, "", sealed)
-    committed, expected = _committed(path, step)
-    if committed and not reason.startswith("input"):
-        share = min(committed / expected, 1.0) if expected else None
+    there, expected = committed(path, step)
+    if there and not reason.startswith("input"):
+        share = min(there / expected, 1.0) if expected else None
         return Planned(step, Status.RESUME, share, reason or "interrupted earlier", siblings=siblings_of(store, step))
     siblings = siblings_of(store, step)
     if siblings and not reason:
-        rows = sum(_committed(sibling, step)[0] for sibling in siblings)
+        rows = sum(committed(sibling, step)[0] for sibling in siblings)
         return Planned(step, Status.REUSE, None, f"up to {rows} rows of {_short(siblings)}", siblings=siblings)
     return Planned(step, Status.NEW, None, reason or _why_new(store, step), siblings=siblings)
 
@@ -109,7 +109,7 @@ def _other_content(sealed: Artifact | TreeArtifact, inputs: Mapping[str, Artifac
     return None
 
 
-def _committed(path: str, step: Step) -> tuple[int, int]:
+def committed(path: str, step: Step) -> tuple[int, int]:
     """Rows committed and rows expected (0: unknown) of an artifact that may be unsealed."""
     expected_at = location.join(path, "expected.json")
     expected = json.loads(location.get(expected_at))["rows_in"] if location.exists(expected_at) else 0

@@ -15,7 +15,7 @@ from fusion.plan import Planned
 from fusion.planning.forecast import Forecaster
 from fusion.planning.measured import measured
 from fusion.planning.remaining import remaining
-from fusion.planning.source_lines import source_line
+from fusion.planning.stage_lines import source_line
 from fusion.recipe import Recipe
 from fusion.runner import Listener
 from fusion.stages.generate import GenerateConfig

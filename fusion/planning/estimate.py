@@ -26,6 +26,9 @@ class Estimate:
     def scaled(self, factor: float) -> Estimate:
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
+    def plus(self, known: float) -> Estimate:
+        return Estimate(self.value + known, self.low + known, self.high + known)
+
     def over(self, other: Estimate) -> Estimate:
         """The quotient of two independent numbers, by the delta method; `other` is above 0."""
         value = self.value / other.value
@@ -34,6 +37,12 @@ class Estimate:
     @property
     def _relative(self) -> float:
         return (self.high - self.value) / self.value if self.value else 0.0
+
+
+def total(parts: Sequence[Estimate]) -> Estimate:
+    """The sum of independent numbers."""
+    value = sum(one.value for one in parts)
+    return Estimate.around(value, math.hypot(*(one.high - one.value for one in parts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from fusion.generators.base import Sampling
 from fusion.models import ModelRef, model_folder
 from fusion.planning import disk, gpu_time, memory, tokens
 from fusion.planning.assumptions import Assumptions
+from fusion.planning.folder_shape import shape_of
 from fusion.planning.memory import GIB, Serving
 from fusion.planning.options import load_s
-from fusion.planning.shapes import BYTES, Shape, shape_of
+from fusion.planning.shapes import BYTES, Shape
 from fusion.planning.step_forecast import StepForecast
 from fusion.planning.tokens import Domains, Load
 from fusion.recipe import Recipe
@@ -75,7 +76,7 @@ class Forecaster:
 
     def step(self, step: Step) -> StepForecast:
         made = self._kinds.get(step.kind, self._start)(step)
-        source = next((one for one in self._ancestry(step) if isinstance(one.config, IngestConfig)), None)
+        source = next((one for one in reversed(topological([step])) if isinstance(one.config, IngestConfig)), None)
         if source is not None and not self._domains(source):
             key = "planning.evaluation" if source.label == "evaluation" else "planning.prompts"
             unknown = f"how many {source.label} prompts there are is not known; type {key}.DOMAIN.rows=N"
@@ -285,14 +286,11 @@ class Forecaster:
 
     def _training_load(self, step: Step, table: Step, max_length: int) -> Load:
         """One epoch over the rows that `table` makes: weighted ones are taken to be there for every source."""
-        prompts = next(one for one in self._ancestry(step) if one.label == "train" and one.kind == "prompts")
+        prompts = next(one for one in reversed(topological([step])) if one.label == "train" and one.kind == "prompts")
         phase = "sft" if table.kind in ("sft", "weighted_sft", "texts") else "pairs"
         load = tokens.training_load(self._domains(prompts), phase, max_length)
         times = len(self._config.sources) if table.kind.startswith("weighted") else 1
         return Load(load.rows * times, load.read * times * (1.5 if table.kind == "triples" else 1))
-
-    def _ancestry(self, step: Step) -> list[Step]:
-        return list(reversed(topological([step])))
 
 
 def _remedy(step: Step) -> str:

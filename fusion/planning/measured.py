@@ -48,7 +48,7 @@ class Measured:
     @property
     def tokens(self) -> Estimate:
         """Of all answers, when the step is done."""
-        return Estimate(self.left.value + self.written, self.left.low + self.written, self.left.high + self.written)
+        return self.left.plus(self.written)
 
 
 def measured(store: str, step: Step, paces: Sequence[Pace], least: int) -> Measured | None:

@@ -11,7 +11,7 @@ from fusion.costs.budget import RunBudget
 from fusion.planning.generations import demand_room, placed, shapeless
 from fusion.planning.placement_table import placement_table
 from fusion.planning.prospect import prospect
-from fusion.planning.source_lines import source_lines
+from fusion.planning.stage_lines import stage_lines
 from fusion.planning.table import forecast_table, money_line
 from fusion.planning.wall_time import wall_hours
 from fusion.recipe import Recipe
@@ -32,7 +32,7 @@ def outlook(recipe: Recipe, done: Collection[str], spent: Account, console: Cons
     gpus, price = config.cluster.capacity.gpus, config.cluster.price
     seen = prospect(recipe, spent, done)
     if gpus:
-        console.print(forecast_table(seen.steps, done))
+        console.print(forecast_table(seen.steps, done, price))
         forecasts = {one.fingerprint: one for one in seen.steps}
         hours = wall_hours(topological(recipe.targets), forecasts, config.cluster.capacity, done)
         if hours:
@@ -43,7 +43,7 @@ def outlook(recipe: Recipe, done: Collection[str], spent: Account, console: Cons
         console.print(money_line(seen.steps, config.cluster, done, hours))
     if gpus or price.usd_per_hour or seen.measured:
         left = [step for step in topological(recipe.targets) if step.fingerprint not in done]
-        for line in source_lines(seen, left, config.cluster):
+        for line in stage_lines(seen, left, config.cluster):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
     if line := spent_line(spent, config.budget):
         console.print(line, soft_wrap=True, highlight=False)

@@ -11,9 +11,11 @@ from statistics import fmean
 from fusion import location
 from fusion.artifact import open_artifact
 from fusion.costs.account import Account
+from fusion.plan import committed
 from fusion.planning.assumptions import Assumptions, Domain
 from fusion.planning.forecast import forecast
 from fusion.planning.measured import Measured, domains_of, measured
+from fusion.planning.passed_on import at_seen_pace, passed_on
 from fusion.planning.remaining import remaining
 from fusion.planning.step_forecast import StepForecast
 from fusion.planning.tokens import Domains
@@ -21,6 +23,7 @@ from fusion.recipe import Recipe
 from fusion.schema import PROMPT
 from fusion.stages.ingest import IngestConfig
 from fusion.step import Step, topological
+from fusion.table import Table
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,31 @@ def prospect(recipe: Recipe, spent: Account, done: Collection[str] = ()) -> Pros
         done: fingerprints of the steps that are not to be done.
     """
     config, steps = recipe.config, topological(recipe.targets)
-    found: dict[str, Measured] = {}
+    known: dict[str, Measured] = {}
     for step in steps:
         paces = spent.steps[step.fingerprint].paces if step.fingerprint in spent.steps else ()
-        least = config.planning.calibration_prompts
-        if step.fingerprint not in done and (one := measured(config.store.path, step, paces, least)):
-            found[step.fingerprint] = one
-    assumed = _known(config.planning, config.store.path, steps, found)
-    made = zip(steps, forecast(recipe, assumed), strict=True)
-    return Prospect(assumed, [remaining(one, step, found.get(step.fingerprint)) for step, one in made], found)
+        if one := measured(config.store.path, step, paces, config.planning.calibration_prompts):
+            known[step.fingerprint] = one
+    assumed = _known(config.planning, config.store.path, steps, known)
+    guesses = {one.fingerprint: one for one in forecast(recipe, assumed)}
+    found = {fingerprint: one for fingerprint, one in known.items() if fingerprint not in done}
+    made = []
+    for step in steps:
+        left = remaining(guesses[step.fingerprint], step, found.get(step.fingerprint))
+        left = passed_on(left, step, guesses, known)
+        if step.fingerprint not in done:
+            left = at_seen_pace(left, *_so_far(config.store.path, step, spent))
+        made.append(left)
+    return Prospect(assumed, made, found)
+
+
+def _so_far(store: str, step: Step, spent: Account) -> tuple[float, float]:
+    """Share of a table that is there, and GPU-hours that it took."""
+    use = spent.steps.get(step.fingerprint)
+    if use is None or not use.used.gpu_seconds or not isinstance(step.produces, Table):
+        return 0.0, 0.0
+    rows, expected = committed(location.join(store, step.folder), step)
+    return (rows / expected if expected else 0.0), use.used.gpu_hours
 
 
 def _known(assumed: Assumptions, store: str, steps: list[Step], found: Mapping[str, Measured]) -> Assumptions:

@@ -42,9 +42,11 @@ def remaining(assumed: StepForecast, step: Step, found: Measured | None) -> Step
         assumed,
         rows=found.rows_left,
         tokens=read + found.left.value,
+        tokens_range=found.left.plus(read),
         written=found.left.value,
         hours=None if cost.hours is None else cost.hours.value,
         gpu_hours=None if cost.gpu_hours is None else cost.gpu_hours.value,
+        gpu_hours_range=cost.gpu_hours,
         note=f"left, as measured on {found.prompts} prompts: {pace}",
         measured=found,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusion.cluster_config import Price
+from fusion.planning.estimate import Estimate
 from fusion.planning.measured import Measured
 
 
@@ -31,6 +32,11 @@ class StepForecast:
     """What it leaves in the store."""
     download_gib: float = 0.0
     """Weights to fetch, once a model."""
+    tokens_range: Estimate | None = None
+    """`tokens` with their interval; None: they are assumed."""
+    gpu_hours_range: Estimate | None = None
+    pace_seen: bool = False
+    """Whether GPU time is what the step itself took so far, in proportion; else it is assumed, or `measured`."""
     note: str = ""
     fits: bool = True
     measured: Measured | None = None

@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fusion.cluster_config import ClusterConfig
+from fusion.cluster_config import ClusterConfig, Price
 from fusion.planning.step_forecast import StepForecast
 from fusion.report.number_text import count
 
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
-def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) -> Table:
-    """Rows, tokens, GPU-hours, hours, memory and disk of each step, and their sum over what is left to do.
+def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = (), price: Price | None = None) -> Table:
+    """Rows, tokens, GPU-hours, hours, memory, disk and money of each step, and the sum over what is left to do.
 
     Args:
         done: fingerprints of the steps that cost nothing any more.
@@ -30,6 +30,8 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
     table.add_column("hours", justify="right")
     table.add_column("GiB a GPU", justify="right")
     table.add_column("disk GiB", justify="right", footer=short(sums["disk_gib"]))
+    if price is not None and price.usd_per_gpu_hour:
+        table.add_column("USD", justify="right")
     table.add_column("")
     for step in steps:
         style = "dim" if step.fingerprint in done else "red" if not step.fits else ""
@@ -41,6 +43,7 @@ def forecast_table(steps: Sequence[StepForecast], done: Collection[str] = ()) ->
             "?" if step.hours is None else short(step.hours),
             short(step.memory_gib or 0),
             short(step.disk_gib),
+            *([short(step.usd(price) or 0)] if price is not None and price.usd_per_gpu_hour else []),
             Text(step.note),
             style=style,
         )

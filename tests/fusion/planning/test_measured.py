@@ -16,15 +16,18 @@ from fusion.generators.base import Sampling
 from fusion.generators.transformers import Transformers
 from fusion.models import ModelRef
 from fusion.planning.measured import MOST_PARTS, measured, speed
+from fusion.planning.passed_on import at_seen_pace, passed_on
 from fusion.planning.remaining import costs, remaining
-from fusion.planning.source_lines import source_line
+from fusion.planning.stage_lines import source_line, stage_line, total_line
 from fusion.planning.step_forecast import StepForecast
 from fusion.prompts.jsonl import Jsonl
+from fusion.rewards.clean_text import CleanText
 from fusion.schema import PROMPT, RESPONSE, Reason
 from fusion.stages import generate, ingest
 from fusion.stages.generate import GenerateConfig
 from fusion.stages.generate_tasks import EARLY, spread
 from fusion.stages.ingest import IngestConfig
+from fusion.stages.score import ScoreConfig
 from fusion.step import Placement, Step
 from fusion.writer import ArtifactWriter
 
@@ -202,3 +205,53 @@ def test_what_is_damaged_anywhere_ends_no_forecast(tmp_path: Path, place: int) -
         data[len(data) * place // 100] ^= 1
         part.write_bytes(data)
     measured(str(tmp_path), step, [], 50)
+
+
+def test_what_judges_read_is_covered_by_its_interval(tmp_path: Path) -> None:
+    """60 of 400 easy prompts and 50 of 100 hard ones are answered; a judge reads all, with 200 tokens each."""
+    step, prompts = answers_step(), prompts_of(400, 100)
+    write_prompts(tmp_path, step, prompts)
+    answered = first(prompts, 60, 50)
+    written = write_answers(tmp_path, step, answered)
+    found = measured(str(tmp_path), step, [], 50)
+    assert found is not None
+    rest = {prompt: domain for prompt, domain in prompts.items() if prompt not in answered}
+    truth = written + write_answers(tmp_path, step, rest, seed=1) + 1500 * 200
+    judge = reader("rewards", ScoreConfig(reward=CleanText(), name="j"), {"responses": step})
+    guess = StepForecast("responses/a", step.fingerprint, 1500, 1e6, written=750_000.0)
+    read = StepForecast(
+        "rewards/a-j", judge.fingerprint, 1500, 300_000.0 + 750_000.0, gpu_hours=10.0, hours=5.0, gpus=2
+    )
+    one = passed_on(read, judge, {step.fingerprint: guess}, {step.fingerprint: found})
+    assert one.tokens_range is not None
+    assert one.tokens_range.low < truth < one.tokens_range.high
+    assert one.tokens_range.high - one.tokens_range.low < 0.1 * truth
+    assert one.gpu_hours == pytest.approx(10 * one.tokens / read.tokens)
+    line = stage_line(one, Price(usd_per_gpu_hour=2.0))
+    assert line.endswith("(lengths measured, pace assumed)")
+    assert "GPU-hours [" in line
+    half = at_seen_pace(one, 0.25, gpu_hours=3.0)
+    assert (half.gpu_hours, half.hours, half.rows) == (pytest.approx(9), pytest.approx(4.5), 1125)
+    assert stage_line(half, Price()).endswith("(lengths and pace measured)")
+
+
+def test_training_is_as_uncertain_as_the_answers_it_may_read(tmp_path: Path) -> None:
+    step, prompts = answers_step(), prompts_of(200, 0)
+    write_prompts(tmp_path, step, prompts)
+    write_answers(tmp_path, step, first(prompts, 60, 0))
+    found = measured(str(tmp_path), step, [], 50)
+    assert found is not None
+    training = reader("checkpoint", Jsonl(path="p"), {"sft": reader("sft", Jsonl(path="q"), {"responses:a": step})})
+    guess = StepForecast("checkpoint/sft", training.fingerprint, 100, 22_000.0, gpu_hours=2.0, hours=1.0)
+    one = passed_on(guess, training, {}, {step.fingerprint: found})
+    assert one.tokens == guess.tokens
+    assert one.gpu_hours_range is not None
+    width, told = (one.gpu_hours_range.high - one.gpu_hours_range.low) / 2.0, found.tokens
+    assert width == pytest.approx((told.high - told.low) / told.value)
+    assert passed_on(guess, training, {}, {}) == guess
+    assert total_line([one]).endswith("(of 1 steps that take GPUs 1 are measured; the others' part has no interval)")
+    assert total_line([guess]) == "all that is left: 22k tokens, 2 GPU-hours, 0 GiB (assumed)"
+
+
+def reader(kind: str, config: object, inputs: dict[str, Step]) -> Step:
+    return Step(kind=kind, label="a", run=generate.run, config=config, produces=RESPONSE, inputs=inputs)

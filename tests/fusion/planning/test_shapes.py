@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from fusion.errors import ConfigError
-from fusion.planning.shapes import Experts, Latent, Shape, check_shape, shape_of
+from fusion.planning.folder_shape import check_shape, shape_of
+from fusion.planning.shapes import Experts, Latent, Shape
 from tests.tiny import make_pico_llama
 
 CONF = Path(__file__).parents[3] / "conf"
