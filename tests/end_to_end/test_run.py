@@ -103,9 +103,7 @@ def test_second_run_does_no_work_and_says_so(first: object, workspace: Path) -> 
 
 def test_what_is_sealed_needs_no_room(first: object, workspace: Path) -> None:
     """A source whose answers are there need not fit on the cluster at hand: plan and run say the same."""
-    huge = "{layers: 126, hidden: 16384, heads: 128, kv_heads: 8, head_dim: 128, intermediate: 53248, vocab: 9, "
-    sizes: tuple[str, ...] = ("cluster.capacity.gpus=1", "cluster.pools.responses.gpus=1")
-    sizes = (*sizes, f"++sources.pico_a.model.shape={huge}context: 2048}}")
+    sizes = ("cluster.capacity.gpus=1", "cluster.pools.responses.gpus=1", "planning.gpu.memory_gib=1")
     for verb in ("plan", "run"):
         again = fusion(workspace, *sizes, verb=verb)
         assert again.returncode == 0, verb + again.stdout + again.stderr
