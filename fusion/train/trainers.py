@@ -122,9 +122,13 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         import torch
 
         names = sorted(self._totals)
+        if self.args.world_size > 1:  # a process that had no row in this step has counted less than the others
+            everyones: list[list[str]] = [[]] * self.args.world_size
+            torch.distributed.all_gather_object(everyones, names)
+            names = sorted({name for own in everyones for name in own})
         asked = self.args.process_index == 0 and self.workspace.is_asked_to_stop()
         sums = torch.tensor(
-            [float(self._totals[n]) for n in names] + [float(self._counts[n]) for n in names] + [float(asked)],
+            [float(self._totals.get(n, 0.0)) for n in names] + [float(self._counts[n]) for n in names] + [float(asked)],
             dtype=torch.float64,
             device=self.args.device,
         )

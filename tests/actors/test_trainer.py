@@ -21,6 +21,7 @@ from fusion.runtime import Runtime
 from fusion.step import Placement
 from fusion.train.config import Lora
 from fusion.train.job import TrainJob
+from fusion.train.rows import read_rows, write_rows
 from tests.fusion.train.jobs import assert_same_outcome, elsewhere, losses, make_diverging_job, make_job, weighted
 from tests.workers import is_alive
 
@@ -86,6 +87,19 @@ def test_two_processes_train_weighted_rows_of_any_objective_as_one_does(
     tmp_path: Path, ray_runtime: Runtime, objective: Objective, lora: Lora
 ) -> None:
     one = weighted(make_job(tmp_path / "one", objective, epochs=2, lora=lora, save_every_steps=0), sources=2)
+    two = elsewhere(one, tmp_path / "two")
+    ray_runtime.train(one, Placement(replicas=1, cpus=1), "checkpoint/one")
+    ray_runtime.train(two, Placement(replicas=2, cpus=1), "checkpoint/two")
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+
+
+@pytest.mark.parametrize("objective", [None, Dpo(beta=0.1)], ids=["sft", "dpo"])
+def test_a_process_without_a_row_in_a_step_takes_part_in_it(
+    tmp_path: Path, ray_runtime: Runtime, objective: Objective | None
+) -> None:
+    """Nine rows in batches of eight: the last is one process's alone."""
+    one = make_job(tmp_path / "one", objective, epochs=1, save_every_steps=0)
+    write_rows(Path(one.work) / "rows.parquet", read_rows(Path(one.work) / "rows.parquet")[:9])
     two = elsewhere(one, tmp_path / "two")
     ray_runtime.train(one, Placement(replicas=1, cpus=1), "checkpoint/one")
     ray_runtime.train(two, Placement(replicas=2, cpus=1), "checkpoint/two")
