@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion import registry
 from fusion.cli import COMMANDS, main
 from tests import tree_doc
 
@@ -62,3 +63,10 @@ def test_files_that_are_named_exist() -> None:
     invented = {"conf/source/qwen25_72b.yaml", "fusion/rewards/brevity.py"}
     assert named
     assert [name for name in named if name not in invented and not (ROOT / name).exists()] == []
+
+
+def test_every_objective_and_merge_method_stands_in_the_family_table() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("## The family") : text.index("Experiments: ")]
+    known = [*registry.plugins("objective"), *registry.plugins("merge")]
+    assert [name for name in known if name not in table] == []
