@@ -128,8 +128,11 @@ def test_a_finished_job_frees_gpu_workers_before_its_head() -> None:
         condition: Mapping[str, object] = rule["condition"]  # type: ignore[assignment]
         assert condition.keys() == {"jobStatus", "ttlSeconds"}
         after[str(rule["policy"]), str(condition["jobStatus"])] = int(str(condition["ttlSeconds"]))
+    cluster = job["spec"]["rayClusterSpec"]  # type: ignore[index]
+    assert cluster["enableInTreeAutoscaling"]
+    assert not any(policy == "DeleteWorkers" for policy, _ in after), "KubeRay refuses it beside the autoscaler"
     for status in ("SUCCEEDED", "FAILED", "STOPPED"):
-        assert after["DeleteWorkers", status] == 0 < after["DeleteCluster", status]
+        assert cluster["autoscalerOptions"]["idleTimeoutSeconds"] < after["DeleteCluster", status]
     assert job["spec"]["shutdownAfterJobFinishes"] is False  # type: ignore[index]
 
 
