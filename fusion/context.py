@@ -7,10 +7,15 @@ from fusion.models import ModelRef, model_facts, model_folder
 
 
 def context_of(model: ModelRef) -> int:
-    """In tokens, as the config or the model's folder says; 0: it is known once the model is at hand."""
+    """In tokens, as the config or the model's folder says; 0: neither does, or the model is not at hand yet."""
     if model.shape is not None:
         return model.shape.context
-    return 0 if model.uri.startswith(("hf://", "pypi://")) else model_facts(model_folder(model.uri)).max_model_len
+    if model.uri.startswith(("hf://", "pypi://")):
+        return 0
+    try:
+        return model_facts(model_folder(model.uri)).max_model_len
+    except ConfigError:  # a model that is read but never served needs none
+        return 0
 
 
 def check_context(key: str, model: ModelRef, generator: object) -> None:

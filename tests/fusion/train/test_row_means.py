@@ -16,7 +16,7 @@ from fusion.train.trainers import SftPhase
 def loss(rows: list[TokenRow]) -> float:
     """Of a global batch of one micro-batch; the tokens of each response are as likely as their ids say."""
     batch, phase = collate(rows, 1, pad_id=0), cast("SftPhase", None)
-    logprobs_NK = torch.where(batch.response_mask_NK, -batch.input_ids_NT[:, -batch.response_mask_NK.size(1) :], 0)
+    logprobs_NK = torch.where(batch.response_mask_NK, -batch.input_ids_ST[:, -batch.response_mask_NK.size(1) :], 0)
     return float(SftPhase.total_loss(phase, logprobs_NK.float(), batch)) / SftPhase.denominator(phase, rows)
 
 
