@@ -28,7 +28,7 @@ def ray_nodes() -> Iterator[RayNodes]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if "chaos" in report.keywords and not report.skipped and (report.when == "call" or report.failed):
+    if "/chaos/" in report.nodeid and not report.skipped and (report.when == "call" or report.failed):
         WRONG[report.nodeid] = WRONG.get(report.nodeid, False) or report.failed
 
 
