@@ -25,5 +25,5 @@ def test_after_harm_the_same_command_makes_the_same(
 ) -> None:
     nodes = request.getfixturevalue("ray_nodes") if point.joins else None
     aftermath = endure(point, calm, nodes)
-    record_property(point.name, aftermath)
+    record_property(point.name, str(aftermath))
     assert not aftermath.wrong, aftermath.wrong
