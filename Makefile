@@ -48,7 +48,7 @@ $(TESTED): requirements/tests.txt | setup
 quickstart: setup
 	@$(BIN)/fusion run experiment=quickstart
 
-# Tests of a file stay together, since they share what it makes; chaos points share little.
+# Tests of a file stay together, since they share what it makes.
 WORKERS ?= 2
 test: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
@@ -56,7 +56,7 @@ test: setup $(TESTED)
 # POINTS="chaos and not soak" is what CI goes through: each fault at one moment.
 POINTS ?= chaos
 chaos: setup $(TESTED)
-	@$(BIN)/python -m pytest tests -m "$(POINTS)" -n $(WORKERS)
+	@$(BIN)/python -m pytest tests -m "$(POINTS)"
 
 fast: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -m "not slow and not chaos" -n $(WORKERS) --dist loadfile

@@ -17,7 +17,7 @@ from tests.end_to_end.chaos.verdict import committed, touched
 from tests.end_to_end.conftest import NUM_PROMPTS
 from tests.end_to_end.pico import SOURCES, is_unique, rows
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.soak]
 NAME = "vllm-kill_sourceactor"
 SETTINGS = (
     "generator=vllm", "generator.max_model_len=128", "++cluster.pools.responses.kv_cache_gib=0.2",
