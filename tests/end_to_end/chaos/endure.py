@@ -30,7 +30,8 @@ class Aftermath:
     """Of an undisturbed run of all stages."""
 
     def __str__(self) -> str:
-        return f"exit {self.code:3} after {self.hurt_s:5.1f} s, then {self.again_s:5.1f} s (a whole run: {self.calm_s:.1f} s)"
+        took = f"exit {self.code:3} after {self.hurt_s:5.1f} s, then {self.again_s:5.1f} s"
+        return f"{took} (undisturbed, all stages: {self.calm_s:.1f} s)"
 
 
 def endure(point: Point, calm: Calm, nodes: RayNodes | None) -> Aftermath:
