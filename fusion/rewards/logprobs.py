@@ -56,7 +56,7 @@ def response_logprobs(
     with torch.inference_mode():
         check_head(model, [*prompt_ids[0], *response_ids[0]][:8])
         lengths = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
-        groups, alone = _by_prompt(prompt_ids, _shares_prompts(model, max(lengths)))
+        groups, alone = _by_prompt(prompt_ids, shares_prompts(model, max(lengths)))
         for batch in _group_batches(groups, lengths, token_budget):
             rows = [i for group in batch for i in group]
             owners = [number for number, group in enumerate(batch) for _ in group]
@@ -82,7 +82,7 @@ def _by_prompt(prompts: Sequence[Sequence[int]], shares: bool) -> tuple[list[lis
     return [g for g in groups.values() if len(g) > 1], [g[0] for g in groups.values() if len(g) == 1]
 
 
-def _shares_prompts(model: PreTrainedModel, longest: int) -> bool:
+def shares_prompts(model: PreTrainedModel, longest: int) -> bool:
     """Whether responses may continue from a padded prompt: not past a sliding window, nor from a recurrent state."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])

@@ -5,8 +5,8 @@ columns only, which is where responses lie. Padding changes no number: it is mas
 real token.
 
 A prompt stands before each of its responses, in a sequence for each; or once before all of them, where the model allows
-it (`shares_prompts`): its last token is repeated before each response, positions go on from there, and no response
-sees another.
+it (`takes_shared_prompts`): its last token is repeated before each response, positions go on from there, and no
+response sees another.
 
     prompt a b c, responses x y and z      tokens     a b  c x y  c z
                                            positions  0 1  2 3 4  2 3
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fusion.rewards.logprobs import shares_prompts
 from fusion.train.rows import TokenRow
 
 if TYPE_CHECKING:
@@ -107,17 +108,9 @@ def _sequence(row: TokenRow, roles: range) -> list[tuple[int, int, int]]:
     return tokens
 
 
-def shares_prompts(model: PreTrainedModel, longest: int) -> bool:
-    """Whether responses may stand behind one prompt: the model's attention takes a mask of our own, it has no recurrent
-    state, and no sliding window that `longest` tokens go past."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None) or longest + 1
-    return (
-        model.config._attn_implementation == "sdpa"
-        and kinds <= {"full_attention", "sliding_attention"}
-        and longest < window
-    )
+def takes_shared_prompts(model: PreTrainedModel, longest: int) -> bool:
+    """Whether responses may stand behind one prompt in rows of `longest` tokens: its attention takes a mask of ours."""
+    return model.config._attn_implementation == "sdpa" and shares_prompts(model, longest)
 
 
 def response_token_logprobs(model: nn.Module, batch: TokenBatch) -> Tensor:
@@ -139,16 +132,17 @@ def response_token_logprobs(model: nn.Module, batch: TokenBatch) -> Tensor:
     mask_NK, (S, T) = batch.response_mask_NK, batch.input_ids_ST.shape
     sequence_N = torch.arange(len(mask_NK), device=mask_NK.device) % S
     places_M = sequence_N[:, None].expand_as(mask_NK)[mask_NK], batch.columns_NK[mask_NK]
-    targets_ST = batch.input_ids_ST.new_full((S, T), -100)
-    targets_ST[places_M] = batch.input_ids_ST[places_M]
+    targets_M = batch.input_ids_ST[places_M]
     if batch.input_ids_ST.is_cuda:
         # The fused head never holds logits of the whole vocabulary; on a CPU it scores prompts too, which costs more.
-        logprobs_M = model(**tokens, labels=targets_ST, fused_lm_head=True).log_probs[places_M[0], places_M[1] - 1]
+        labels_ST = batch.input_ids_ST.new_full((S, T), -100)
+        labels_ST[places_M] = targets_M
+        logprobs_M = model(**tokens, labels=labels_ST, fused_lm_head=True).log_probs[places_M[0], places_M[1] - 1]
     else:
         C = T - int(places_M[1].min())
         logits_SCV = model(**tokens, logits_to_keep=C + 1).logits[:, :-1]
         picked_M = places_M[0], places_M[1] - (T - C)
-        logprobs_M = -cross_entropy(logits_SCV[picked_M].float(), targets_ST[places_M], reduction="none")
+        logprobs_M = -cross_entropy(logits_SCV[picked_M].float(), targets_M, reduction="none")
     return logprobs_M.new_zeros(mask_NK.shape, dtype=torch.float32).masked_scatter(mask_NK, logprobs_M.float())
 
 

@@ -17,7 +17,7 @@ from fusion.objectives.base import Objective, RoleLogProbs
 from fusion.train.batches import BatchPlan
 from fusion.train.config import DistilConfig, Execution, TrainingConfig
 from fusion.train.rows import TokenRow
-from fusion.train.tensors import TokenBatch, collate, response_token_logprobs, shares_prompts
+from fusion.train.tensors import TokenBatch, collate, response_token_logprobs, takes_shared_prompts
 from fusion.train.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         """Train on `rows` as `plan` says. Called once, before `train`."""
         self.rows, self.plan, self.workspace, self.execution = rows, plan, workspace, execution
         self._num_roles = len(rows[0].responses)
-        self._shares = self._num_roles > 1 and shares_prompts(self.model, max(row.num_tokens for row in rows))
+        self._shares = self._num_roles > 1 and takes_shared_prompts(self.model, max(row.num_tokens for row in rows))
         self._totals: dict[str, Tensor | float] = {}
         self._counts: Counter[str] = Counter()
+        self._names: list[str] = []
         self._saved_step = 0
         self._step_began: float | None = None
         self.is_stopped = False
@@ -121,11 +122,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         """Metrics of the step, over all processes. The wish to stop travels with them, so that all see it at once."""
         import torch
 
-        names = sorted(self._totals)
-        if self.args.world_size > 1:  # a process that had no row in this step has counted less than the others
-            everyones: list[list[str]] = [[]] * self.args.world_size
-            torch.distributed.all_gather_object(everyones, names)
-            names = sorted({name for own in everyones for name in own})
+        names = self._names = self._names or self._names_of_all()
         asked = self.args.process_index == 0 and self.workspace.is_asked_to_stop()
         sums = torch.tensor(
             [float(self._totals.get(n, 0.0)) for n in names] + [float(self._counts[n]) for n in names] + [float(asked)],
@@ -142,6 +139,12 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers is imported
         self._totals.clear()
         self._counts.clear()
         return metrics
+
+    def _names_of_all(self) -> list[str]:
+        """Names of metrics, the same in each step. A process that has no row in it counts less than the others."""
+        from accelerate.utils import gather_object
+
+        return sorted(set(gather_object(list(self._totals))))
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

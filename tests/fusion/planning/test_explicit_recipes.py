@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from fusion.config import composed, typed
@@ -17,12 +15,7 @@ from fusion.revisions import pin
 PAPERS = {"fusellm_llama2_7b": (1e-5, 1, 0.008, 0.1), "fusechat_openchat_7b": (5e-6, 3, 0.03, 0.0)}
 
 
-@pytest.fixture(autouse=True)
-def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("no_hub")
 
 
 def recipe(name: str) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,7 @@ from fusion.planning.step_forecast import StepForecast
 from fusion.recipe import Recipe
 from fusion.revisions import pin
 
-
-@pytest.fixture(autouse=True)
-def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("no_hub")
 
 
 @functools.cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from fusion.config import composed, typed
@@ -24,12 +22,7 @@ PAPER = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("no_hub")
 
 
 def recipe(target: str, *overrides: str) -> Recipe:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fusion.train.rows import TokenRow
-from fusion.train.tensors import TokenBatch, _attention_mask, collate, response_token_logprobs, shares_prompts
+from fusion.train.tensors import TokenBatch, _attention_mask, collate, response_token_logprobs, takes_shared_prompts
 from tests.tiny import make_pico_llama
 
 
@@ -92,13 +92,13 @@ def test_responses_to_one_prompt_do_not_see_each_other(model: nn.Module) -> None
 def test_prompts_are_shared_only_where_that_is_exact(model: nn.Module) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    assert shares_prompts(model, 10**6)
+    assert takes_shared_prompts(model, 10**6)
     sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "head_dim": 8,
              "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
     sliding = AutoConfig.for_model("gemma3_text", sliding_window=32, **sizes)
-    assert shares_prompts(AutoModelForCausalLM.from_config(sliding), 31)
-    assert not shares_prompts(AutoModelForCausalLM.from_config(sliding), 32)
-    assert not shares_prompts(AutoModelForCausalLM.from_config(sliding, attn_implementation="eager"), 31)
+    assert takes_shared_prompts(AutoModelForCausalLM.from_config(sliding), 31)
+    assert not takes_shared_prompts(AutoModelForCausalLM.from_config(sliding), 32)
+    assert not takes_shared_prompts(AutoModelForCausalLM.from_config(sliding, attn_implementation="eager"), 31)
 
 
 def test_a_window_that_is_not_reached_shares_too() -> None:
