@@ -23,10 +23,10 @@ from tests.tiny import make_pico_llama
 SOURCES = ("pico_a", "pico_b")
 
 
-def make_workspace(folder: Path, num_prompts: int = 24, generator: str = "transformers") -> Path:
-    """Models, prompts and yaml files of a pico experiment; returns `folder`."""
+def make_workspace(folder: Path, num_prompts: int = 24, generator: str = "transformers", hidden: int = 32) -> Path:
+    """Models, prompts and yaml files of a pico experiment; returns `folder`. vLLM wants models of `hidden` 64."""
     for seed, name in enumerate((*SOURCES, "pico_target")):
-        make_pico_llama(folder / "models" / name, seed=seed)
+        make_pico_llama(folder / "models" / name, seed=seed, hidden=hidden)
     write_prompts(folder / "train.jsonl", num_prompts)
     write_prompts(folder / "held_out.jsonl", 8, start=1000)
     conf = folder / "conf"

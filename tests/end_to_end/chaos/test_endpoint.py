@@ -62,7 +62,6 @@ def test_an_endpoint_that_goes_away_costs_what_was_not_committed(
         assert rows(calm.workspace, table, "endpoint") == rows(calm.workspace, table, "endpoint_calm"), table
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("victim", ["driver", "SourceActor"])
 def test_after_a_kill_nothing_committed_is_asked_for_again(
     victim: str, calm: Calm, record_property: Callable[[str, object], None]

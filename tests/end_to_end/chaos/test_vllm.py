@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.chaos.calm import Calm
 from tests.end_to_end.chaos.ride import Ride, find, kill
 from tests.end_to_end.chaos.verdict import committed, touched
 from tests.end_to_end.conftest import NUM_PROMPTS
-from tests.end_to_end.pico import SOURCES, is_unique, rows
+from tests.end_to_end.pico import SOURCES, is_unique, make_workspace, rows
 
-pytestmark = [pytest.mark.chaos, pytest.mark.soak]
+pytestmark = pytest.mark.chaos
 NAME = "vllm-kill_sourceactor"
 SETTINGS = (
     "generator=vllm", "generator.max_model_len=128", "++cluster.pools.responses.kv_cache_gib=0.2",
@@ -26,11 +26,12 @@ SETTINGS = (
 
 
 def test_answers_that_vllm_committed_stay_when_its_actor_is_killed(
-    calm: Calm, record_property: Callable[[str, object], None]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    store = calm.workspace / f"{NAME}_store"
+    workspace = make_workspace(tmp_path, NUM_PROMPTS, hidden=64)
+    store = workspace / f"{NAME}_store"
     started = time.monotonic()
-    with Ride(calm.workspace, NAME, store, "recipe=replay", generator=SETTINGS) as ride:
+    with Ride(workspace, NAME, store, "recipe=replay", generator=SETTINGS) as ride:
         ride.wait_for(lambda: len(committed(store)) >= 3, "three parts")
         before = committed(store)
         victim = find(ride.process.pid, "SourceActor")
@@ -39,6 +40,6 @@ def test_answers_that_vllm_committed_stay_when_its_actor_is_killed(
         assert ride.ended() == 0, ride.tail()
     record_property(NAME, f"{time.monotonic() - started:5.1f} s in all")
     assert not touched(before, store)
-    answers = rows(calm.workspace, "responses", NAME)
+    answers = rows(workspace, "responses", NAME)
     assert len(answers) == len(SOURCES) * NUM_PROMPTS * 3
     assert is_unique(answers, "prompt_id", "source", "sample_index")
