@@ -32,11 +32,17 @@ SCORED = 60
 
 
 class Nodes:
-    """Watches which nodes are up: by the resource that marks a type."""
+    """Watches which nodes are up: by the resource that marks a type. Ray asked after it was left starts a new one."""
 
     def __init__(self) -> None:
         self.most: Counter[str] = Counter()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._done.set()
+        self._thread.join()
 
     def now(self) -> Counter[str]:
         up = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -52,9 +58,8 @@ class Nodes:
         return most
 
     def _watch(self) -> None:
-        while True:
+        while not self._done.wait(0.3):
             self.most |= self.now()
-            time.sleep(0.3)
 
 
 def never(address: str, folder: Path) -> dict[str, object]:
@@ -102,6 +107,7 @@ def main(address: str, folder: Path) -> None:
     told["stream"] = {"nodes": nodes.drained(), "numbers": sorted(written(scorer.folder)), "notices": notices.copy()}
     note("drained")
     told["never"] = never(address, folder)
+    nodes.end()
     runtime.close()
     print(json.dumps(told))
 
