@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 
 TESTED := $(VENV)/.tested
 
-.PHONY: help setup sandbox quickstart test chaos fast check format lint types tree bench clean
+.PHONY: help setup sandbox quickstart test again chaos fast check format lint types tree bench clean
 help:
 	@echo "make quickstart   install, fuse two small models on this machine, show what was gained"
 	@echo "make test         the test suite, all but chaos      make fast    without the slow ones"
@@ -52,6 +52,10 @@ quickstart: setup
 WORKERS ?= 2
 test: setup $(TESTED)
 	@$(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
+
+# What failed beside other tests, once more and by itself. Without an account of failures nothing is run, which fails.
+again: setup $(TESTED)
+	@$(BIN)/python -m pytest tests --last-failed --last-failed-no-failures none
 
 # POINTS="chaos and not soak" is what CI goes through: each fault at one moment.
 POINTS ?= chaos
