@@ -187,7 +187,7 @@ COMPARISON = _table(
         "n": pa.int32(),
         "wins": pa.int32(),  # prompts on which model scores higher
         "losses": pa.int32(),
-        "p_value": pa.float64(),  # exact two-sided sign test of wins against losses
+        "p_value": pa.float64(),  # two-sided: of a domain the exact sign test, of the mean over domains its interval's
     },
 )
 

@@ -15,8 +15,8 @@ from fusion.ledger.tables import RunTables
 from fusion.report.number_text import p_value, score, signed, signed_span, span
 
 NOTE = (
-    "Intervals are 95%, each for itself: of twenty models that gain nothing, one is expected to seem to. p: exact sign "
-    "test over the prompts that turned. Time is that of a model's own steps and of those that all models share, as "
+    "Intervals are 95%, each for itself: of twenty models that gain nothing, one is expected to seem to. p: below 0.05 "
+    "where the gain's interval leaves zero out. Time is that of a model's own steps and of those that all models share, as "
     "the sources' answers, evaluation left out; what ran side by side counts twice."
 )
 
