@@ -88,7 +88,8 @@ def _field(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> _Field | No
     is_rated = benchmark.metric is Metric.LENGTH_CONTROLLED
     if not (is_rated or benchmark.metric.is_of_games) or not found:
         return None
-    ids = {prompt.key: prompt_id(prompt.messages, prompt.reference) for prompt in benchmark.data.read()}
+    prompts = [(prompt, prompt_id(prompt.messages, prompt.reference)) for prompt in benchmark.data.read()]
+    ids = {prompt.asked: own for prompt, own in prompts} | {prompt.key: own for prompt, own in prompts}
     baseline = benchmark.control.styles(ids)
     if not baseline.keys() & set().union(*(scores.scores for scores in found.values())):
         raise StepFailed(f"{benchmark.title}: the baseline in {benchmark.control.baseline.path} answered no item")
