@@ -1,7 +1,7 @@
 """Answers that exist already: a file with one answer a row, whoever made it, in place of an engine.
 
 Columns: `prompt` (text) or `messages`, `source`, `response`; optional `sample_index`, `prompt_id`, `domain`, `dataset`,
-`reference` (gold answer or tests), `rewards` (name -> number), `finish_reason`, `num_tokens`. JSONL, JSONL.gz, Parquet.
+`reference` (gold answer or tests), `rewards` (name -> number), `finish_reason`, `num_tokens`. JSONL, JSON, Parquet.
 
 A prompt keeps the `prompt_id` that the file gives it, in every table; without one its id is the hash of its content.
 """
@@ -47,6 +47,8 @@ class StoredColumns(Columns):
     finish_reason: str = "finish_reason"
     """stop or length; absent: stop."""
     num_tokens: str = "num_tokens"
+    aliases: dict[str, str] = field(default_factory=dict, metadata={"absent_when": {}})
+    """Column -> its name in rows that lack it (`{response: output}`), so that files of two forms are read alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class StoredResponses:
     """A file of answers. Example: `replay.path=answers.jsonl.gz replay.columns.response=output`."""
 
     path: str = field(default=MISSING, metadata={"identity": False})
-    """The file, ending in .jsonl, .jsonl.gz or .parquet; where it lies bears no identity."""
+    """The file, ending in .jsonl, .json (a list) or .parquet, also .gz; where it lies bears no identity."""
     columns: StoredColumns = field(default_factory=StoredColumns)
     digest: str = ""
     """sha256 of the file; filled in when the config is read. Given by hand, the file must match it."""
@@ -107,7 +109,7 @@ class StoredResponses:
         seen: dict[tuple[str, str, int], str] = {}
         named: dict[str, tuple[str, str]] = {}
         for key, row in file_rows(Path(self.path)):
-            answer = _answer(row, key, self.columns, counts)
+            answer = _answer(_named_alike(row, self.columns.aliases), key, self.columns, counts)
             _check_name(answer, named)
             unit = (answer.prompt_id, answer.source, answer.sample_index)
             if unit in seen:
@@ -144,6 +146,12 @@ def _summary(path: str, digest: str, stored: StoredResponses) -> Summary:
         rewards = dict.fromkeys(name for found in names.values() for name in found)
         _summaries()[key] = Summary(tuple(sources), tuple(rewards), names, number)
     return _summaries()[key]
+
+
+def _named_alike(row: object, aliases: Mapping[str, str]) -> object:
+    if not isinstance(row, Mapping):
+        return row
+    return {**row, **{name: row[other] for name, other in aliases.items() if name not in row and other in row}}
 
 
 def _answer(row: object, key: str, columns: StoredColumns, counts: Counter[tuple[str, str]]) -> StoredAnswer:

@@ -26,8 +26,15 @@ class Metric(Choice):
     """Share of an item's parts that are right, all parts of all items alike (IFEval's instruction level)."""
     LENGTH_CONTROLLED = "length_controlled"
     """Win rate had both answers the same length (AlpacaEval 2; `length_controlled`)."""
+    WIN_RATE = "win_rate"
+    """Bradley-Terry win rate (Arena-Hard; `bradley_terry`): the mean value of games, of which an item is several."""
     STYLE_CONTROLLED = "style_controlled"
-    """Bradley-Terry win rate had both answers the same style (Arena-Hard; `bradley_terry`)."""
+    """The same had both answers the same style."""
+
+    @property
+    def is_of_games(self) -> bool:
+        """Whether it is a fit to games, of which an item is several."""
+        return self in (Metric.WIN_RATE, Metric.STYLE_CONTROLLED)
 
 
 class Average(Choice):

@@ -54,7 +54,7 @@ class Control:
         """prompt_id -> style of the baseline's answer.
 
         Args:
-            ids: item name -> prompt_id.
+            ids: name of an item, or what it asks -> prompt_id.
 
         Raises:
             ConfigError: there is no file of them.

@@ -1,4 +1,4 @@
-"""Win rates under control of a benchmark's models, and their differences: which regression, over which items."""
+"""Win rates of a benchmark's models that are fits, and their differences: which regression, over which items."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Field:
 
 
 def controlled_rates(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> dict[str, Interval]:
-    """Model -> rate on the benchmark's scale; empty for a metric without control.
+    """Model -> rate on the benchmark's scale; empty for a metric that is no fit.
 
     Raises:
         StepFailed: the baseline answered none of the items.
@@ -49,8 +49,8 @@ def controlled_rates(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> d
     known = _field(benchmark, found)
     if known is None:
         return {}
-    if benchmark.metric is Metric.STYLE_CONTROLLED:
-        return win_rates(_battles(known, found))
+    if benchmark.metric.is_of_games:
+        return win_rates(_battles(known, found), is_controlled=benchmark.metric is Metric.STYLE_CONTROLLED)
     rates = {}
     for model, scores in found.items():
         items = known.items(scores)
@@ -62,7 +62,7 @@ def controlled_rates(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> d
 def controlled_gaps(
     benchmark: Benchmark, found: Mapping[str, ItemScores], pairs: Sequence[Pair]
 ) -> dict[Pair, Interval]:
-    """Differences of `controlled_rates`, of pairs that share items; empty for a metric without control."""
+    """Differences of `controlled_rates`, of pairs that share items; empty for a metric that is no fit."""
     known = _field(benchmark, found)
     if known is None:
         return {}
@@ -71,8 +71,9 @@ def controlled_gaps(
         for one, other in pairs
         if one in found and other in found and (items := known.items(found[one], found[other]))
     }
-    if benchmark.metric is Metric.STYLE_CONTROLLED:
-        return rate_gaps(_battles(known, found), list(shared))
+    if benchmark.metric.is_of_games:
+        is_controlled = benchmark.metric is Metric.STYLE_CONTROLLED
+        return rate_gaps(_battles(known, found), list(shared), is_controlled=is_controlled)
     gaps = {}
     for pair, items in shared.items():
         preferences, lengths = zip(*(_judged(found[model], items) for model in pair), strict=True)
@@ -84,19 +85,20 @@ def controlled_gaps(
 
 
 def _field(benchmark: Benchmark, found: Mapping[str, ItemScores]) -> _Field | None:
-    if benchmark.metric not in (Metric.LENGTH_CONTROLLED, Metric.STYLE_CONTROLLED) or not found:
+    is_rated = benchmark.metric is Metric.LENGTH_CONTROLLED
+    if not (is_rated or benchmark.metric.is_of_games) or not found:
         return None
-    ids = {prompt.key: prompt_id(prompt.messages, prompt.reference) for prompt in benchmark.data.read()}
+    prompts = [(prompt, prompt_id(prompt.messages, prompt.reference)) for prompt in benchmark.data.read()]
+    ids = {prompt.asked: own for prompt, own in prompts} | {prompt.key: own for prompt, own in prompts}
     baseline = benchmark.control.styles(ids)
     if not baseline.keys() & set().union(*(scores.scores for scores in found.values())):
         raise StepFailed(f"{benchmark.title}: the baseline in {benchmark.control.baseline.path} answered no item")
-    is_rated = benchmark.metric is Metric.LENGTH_CONTROLLED
     return _Field(baseline, benchmark.control.difficulties(ids) if is_rated else {})
 
 
 def _battles(known: _Field, found: Mapping[str, ItemScores]) -> list[Battle]:
     return [
-        Battle(model, item, scores.scores[item], scores.styles[item], known.baseline[item])
+        Battle(model, item, scores.scores[item], scores.styles[item], known.baseline[item], scores.weights[item])
         for model, scores in found.items()
         for item in known.items(scores)
     ]

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from fusion.evaluation.benchmark import Benchmark, Metric
 from fusion.evaluation.style import Style, style
+from fusion.judging.comparison import games_in
+from fusion.judging.verdict import Reading, pooled
 from fusion.schema import Outcome
 
 UNPARSED = ("no answer found", "guessed", "no program", "the reply holds no program", "no code")
@@ -25,9 +27,9 @@ class ItemScores:
     """One model on one benchmark. All maps have the same prompt ids, sorted."""
 
     scores: Mapping[str, float]
-    """Mean over the item's samples, on the benchmark's own scale."""
+    """Mean over the item's samples, on the benchmark's own scale; of win rates, over their games."""
     weights: Mapping[str, float]
-    """1, or the number of parts."""
+    """1, the number of parts, or of games of a sample and order."""
     groups: Mapping[str, str]
     styles: Mapping[str, Style] = field(default_factory=dict)
     """Of the item's first answer."""
@@ -58,22 +60,23 @@ def item_scores(benchmark: Benchmark, prompts: pa.Table, answers: Iterable[Answe
         rewards: REWARD columns.
     """
     verdicts = {(row["prompt_id"], row["sample_index"]): row for row in rewards.to_pylist()}
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Reading]] = {}
     styles: dict[str, Style] = {}
     tally = {"undecided": 0, "unparsed": 0, "truncated": 0}
     for answer in sorted(answers, key=lambda one: (one.prompt_id, one.sample_index)):
         verdict = verdicts.get((answer.prompt_id, answer.sample_index))
-        score = None if verdict is None else _score(benchmark, verdict)
-        found.setdefault(answer.prompt_id, []).append(benchmark.low if score is None else score)
+        reading = None if verdict is None else _reading(benchmark, verdict)
+        found.setdefault(answer.prompt_id, []).append(Reading(benchmark.low) if reading is None else reading)
         if answer.prompt_id not in styles:
             styles[answer.prompt_id] = style(answer.text or "")
-        tally["undecided"] += score is None
+        tally["undecided"] += reading is None
         tally["unparsed"] += verdict is not None and (verdict["detail"] or "").startswith(UNPARSED)
         tally["truncated"] += answer.finish_reason == "length"
     known = {row["prompt_id"]: row for row in prompts.to_pylist()}
+    items = {prompt: pooled(readings) for prompt, readings in found.items()}
     return ItemScores(
-        scores={prompt: sum(values) / len(values) for prompt, values in found.items()},
-        weights={prompt: _weight(benchmark, known[prompt]["reference"]) for prompt in found},
+        scores={prompt: item.value for prompt, item in items.items()},
+        weights={p: item.weight * _num_parts(benchmark, known[p]["reference"]) for p, item in items.items()},
         groups={prompt: known[prompt]["domain"] for prompt in found},
         styles=styles,
         num_samples=sum(map(len, found.values())),
@@ -98,17 +101,19 @@ def over_turns(first: ItemScores, second: ItemScores, begins: Mapping[str, str])
     )
 
 
-def _score(benchmark: Benchmark, verdict: Mapping[str, object]) -> float | None:
+def _reading(benchmark: Benchmark, verdict: Mapping[str, object]) -> Reading | None:
     """None: undecided."""
     outcome, value = verdict["outcome"], verdict["value"]
     if benchmark.metric is Metric.PASSED:
-        return {Outcome.PASS: 1.0, Outcome.FAIL: 0.0}.get(Outcome(str(outcome)))
+        passed = {Outcome.PASS: 1.0, Outcome.FAIL: 0.0}.get(Outcome(str(outcome)))
+        return None if passed is None else Reading(passed)
     if outcome in (Outcome.ERROR, Outcome.TIMEOUT) or value is None:
         return None
-    return float(value)  # type: ignore[arg-type]
+    games = games_in(str(verdict["detail"])) if benchmark.metric.is_of_games else 1.0
+    return Reading(float(value), games)  # type: ignore[arg-type]
 
 
-def _weight(benchmark: Benchmark, reference: str | None) -> float:
+def _num_parts(benchmark: Benchmark, reference: str | None) -> float:
     if benchmark.metric is not Metric.PARTS:
         return 1.0
     return float(len(json.loads(reference or "{}").get("instruction_id_list", [None])))

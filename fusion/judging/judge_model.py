@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from fusion import location
-from fusion.judging.verdict import Judgement, Unparsable
+from fusion.judging.verdict import Judgement, Reading, Unparsable, pooled
 from fusion.schema import hash_text
 
 TOP_LOGPROBS = 20
@@ -66,20 +66,22 @@ class JudgeModel:
         self._asking = asking
         self._folder = os.path.expanduser(asking.cache)
 
-    def ask(self, prompt: str, read: Callable[[Judgement], float]) -> tuple[float, Judgement]:
-        """The mean of what `read` makes of the judge's replies, and the first of them; one that cannot be read is
-        answered with a reminder.
+    def ask(self, prompt: str, read: Callable[[Judgement], Reading]) -> tuple[Reading, Judgement]:
+        """What `read` makes of the judge's replies, pooled, and the first of them; one that cannot be read is answered
+        with a reminder.
 
         Raises:
             Unparsable: none of `attempts` replies can be read.
             RequestFailed, EngineError, ConfigError, BudgetSpent: there is no reply.
         """
         found = [self._ask_once(prompt, read, repetition) for repetition in range(self._asking.repeats)]
-        return sum(value for value, _ in found) / len(found), found[0][1]
+        return pooled([reading for reading, _ in found]), found[0][1]
 
     # -- private -------------------------------------------------------------------------------------------------
 
-    def _ask_once(self, prompt: str, read: Callable[[Judgement], float], repetition: int) -> tuple[float, Judgement]:
+    def _ask_once(
+        self, prompt: str, read: Callable[[Judgement], Reading], repetition: int
+    ) -> tuple[Reading, Judgement]:
         messages = [{"role": "user", "content": prompt}]
         problem = ""
         for _ in range(self._asking.attempts):

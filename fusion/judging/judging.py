@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fusion.errors import ConfigError
 from fusion.judging.judge_model import Asking, JudgeModel, Replies
 from fusion.judging.template import read_template
+from fusion.judging.verdict import Verdicts
 from fusion.rewards.base import Reward
 from fusion.schema import prompt_id
 from fusion.spending import anchored
@@ -33,16 +34,20 @@ class Judging(Reward):
     """The judge's value: a number from `low` to `high`, or the share of a win over the baseline.
 
     Pairwise it compares in both orders, because judges favour a place: if the orders agree the value is 1 (better),
-    0 (worse) or 0.5 (neither), if they disagree it is 0.5 and the detail says so. A row that cannot be judged is an
-    error (a timeout where the judge was silent), never a number.
+    0 (worse) or 0.5 (neither), if they disagree it is 0.5 and the detail says so. With five verdicts each order is
+    games of its own, a strong verdict three of them (Arena-Hard's): the value is their mean, the detail says how many
+    they are. A row that cannot be judged is an error (a timeout where the judge was silent), never a number.
 
     Example: mode PAIRWISE, value 0.5, detail "first: win, second: loss; the orders disagree"
+    Example: verdicts FIVE, value 0.25, detail "first: win, second: strong loss; the orders disagree; games 2"
     """
 
     mode: Mode = Mode.POINTWISE
+    verdicts: Verdicts = field(default=Verdicts.THREE, metadata={"absent_when": Verdicts.THREE})
+    """Pairwise: what the judge may say; the template must ask for the same."""
     template: str = field(default="", metadata={"identity": False})
-    """Jinja file, or the name of one in fusion/judging/templates; empty: the mode's own. See
-    `fusion.judging.template`."""
+    """Jinja file, or the name of one in fusion/judging/templates; empty: the mode's own, of five verdicts Arena-Hard's.
+    See `fusion.judging.template`."""
     template_text: str = ""
     """What the file holds; filled in when the config is read."""
     low: float = 1.0
@@ -79,6 +84,10 @@ class Judging(Reward):
             "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "temperature": (self.temperature is None or self.temperature >= 0, "at least 0, or null"),
             "baseline_source": (not self.baseline_source or self.baseline is not None, "empty without a baseline"),
+            "verdicts": (
+                not self.says_five or (self.mode is Mode.PAIRWISE and not self.weighted),
+                "THREE unless mode=PAIRWISE and weighted=false (the five are several tokens each)",
+            ),
         }
         for name, (is_ok, wanted) in limits.items():
             if not is_ok:
@@ -96,9 +105,26 @@ class Judging(Reward):
         """Whether it says pass and fail."""
         return self.pass_from is not None
 
+    @property
+    def says_five(self) -> bool:
+        return self.verdicts is Verdicts.FIVE
+
+    @property
+    def averages_orders(self) -> bool:
+        """Whether orders that disagree are averaged: what disagrees is no single verdict, or each is its own games."""
+        return self.weighted or self.repeats > 1 or self.says_five
+
     def resolve(self) -> None:
         answers = ("answer",) if self.mode is Mode.POINTWISE else ("answer_a", "answer_b")
-        self.template_text = read_template(self.template, self.mode.value, answers)
+        own = "arena_hard" if self.says_five else self.mode.value
+        self.template_text = read_template(self.template, own, answers)
+        asked = Verdicts.FIVE if "[[A>>B]]" in self.template_text else Verdicts.THREE
+        if asked is not self.verdicts:
+            raise ConfigError(
+                f"the judge's template {self.template or own} asks for {asked.value} verdicts, and "
+                f"rewards.judge.verdicts={self.verdicts.name} reads {self.verdicts.value}; set verdicts={asked.name}, "
+                "or rewards.judge.template to one that asks for these"
+            )
         if self.baseline is not None:
             self.baseline.resolve()
 

@@ -7,23 +7,19 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from fusion.endpoint_fault import RequestFailed
+from fusion.judging.comparison import described
 from fusion.judging.judge_model import JudgeModel
 from fusion.judging.judging import Judging, Mode
 from fusion.judging.template import render
-from fusion.judging.verdict import Judgement, Unparsable, choice, expected, number
+from fusion.judging.verdict import Judgement, Reading, Unparsable, choice, expected, number, pooled, swapped
 from fusion.prompts.reasoning_gym import parsed_reference
 from fusion.rewards.base import Candidate, Score
 from fusion.schema import Outcome, prompt_id
 from fusion.spending import BudgetSpent
 
 Messages = Sequence[Mapping[str, str]]
+_Read = Callable[[Judgement], Reading]
 
-FIRST = {"A": 1.0, "B": 0.0, "C": 0.5}
-"""Values of the verdicts where the answer is shown before the baseline."""
-SECOND = {"A": 0.0, "B": 1.0, "C": 0.5}
-WORDS = {1.0: "win", 0.5: "tie", 0.0: "loss"}
-DISAGREE = "the orders disagree"
-"""In the detail of a pairwise score whose two verdicts contradict each other: a tie."""
 DETAIL_CHARS = 300
 
 
@@ -57,8 +53,9 @@ class JudgeScorer:
         Raises:
             Unparsable, RequestFailed, EngineError, ConfigError, BudgetSpent: as `JudgeModel.ask`.
         """
-        first, second = self._pairwise(messages, answer, baseline, reference)
-        return self._model.ask(first, self._reader(FIRST))[0], self._model.ask(second, self._reader(SECOND))[0]
+        prompts = self._pairwise(messages, answer, baseline, reference)
+        first, second = (self._model.ask(*pair)[0] for pair in zip(prompts, self._comparing(), strict=True))
+        return first.value, second.value
 
     # -- private -------------------------------------------------------------------------------------------------
 
@@ -92,34 +89,36 @@ class JudgeScorer:
         gold = reference if self._config.show_reference else None
         return render(self._config.template_text, {"messages": messages, "reference": gold, **shown})
 
-    def _reader(self, values: Mapping[str, float] | None) -> Callable[[Judgement], float]:
-        """How a reply is read; `values` of the verdicts are given where answers are compared."""
-        if values is not None:
-            return partial(expected if self._config.weighted else choice, values=values)
+    def _comparing(self) -> tuple[_Read, _Read]:
+        """How replies are read where the answer is shown first, and where it is shown second."""
+        read, readings = expected if self._config.weighted else choice, self._config.verdicts.readings
+        return partial(read, readings=readings), partial(read, readings=swapped(readings))
+
+    def _marking(self) -> _Read:
         low, high = self._config.low, self._config.high
         if self._config.weighted:
-            return partial(expected, values={str(n): float(n) for n in range(int(low), int(high) + 1)})
+            return partial(expected, readings={str(n): Reading(float(n)) for n in range(int(low), int(high) + 1)})
         return partial(number, low=low, high=high)
 
     def _score(self, prompts: tuple[str, ...]) -> Score:
-        readers = [None] if len(prompts) == 1 else [FIRST, SECOND]
+        readers = self._comparing() if self._config.mode is Mode.PAIRWISE else (self._marking(),)
         try:
-            found = [self._model.ask(*pair) for pair in zip(prompts, map(self._reader, readers), strict=True)]
+            found = [self._model.ask(*pair) for pair in zip(prompts, readers, strict=True)]
         except RequestFailed as error:
             return Score(Outcome.TIMEOUT if error.is_timeout else Outcome.ERROR, None, str(error))
         except (Unparsable, BudgetSpent) as error:
             return Score(Outcome.ERROR, None, str(error))
-        values = [value for value, _ in found]
-        if len(values) == 1:
-            return self._outcome(values[0], found[0][1].text.strip()[-DETAIL_CHARS:])
-        return self._compared(*values)
+        readings = [reading for reading, _ in found]
+        if len(readings) == 1:
+            return self._outcome(readings[0].value, found[0][1].text.strip()[-DETAIL_CHARS:])
+        return self._compared(*readings)
 
-    def _compared(self, first: float, second: float) -> Score:
-        disagree = (first > 0.5) != (second > 0.5) or (first < 0.5) != (second < 0.5)
-        is_mean = self._config.weighted or self._config.repeats > 1  # what disagrees then is no single verdict
-        value = 0.5 if disagree and not is_mean else (first + second) / 2
-        detail = f"first: {WORDS.get(first, f'{first:.3f}')}, second: {WORDS.get(second, f'{second:.3f}')}"
-        return self._outcome(value, f"{detail}; {DISAGREE}" if disagree else detail)
+    def _compared(self, first: Reading, second: Reading) -> Score:
+        disagree = (first.value > 0.5) != (second.value > 0.5) or (first.value < 0.5) != (second.value < 0.5)
+        both = pooled([first, second])
+        is_tie = disagree and not self._config.averages_orders
+        said = described(first, second, both.weight, disagree=disagree)
+        return self._outcome(0.5 if is_tie else both.value, said)
 
     def _outcome(self, value: float, detail: str) -> Score:
         if self._config.pass_from is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from fusion.choice import Choice
 
 MARK = re.compile(r"\[\[([^\[\]]*)\]\]")
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -31,6 +33,60 @@ class Judgement:
     tail: tuple[tuple[str, Mapping[str, float]], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a verdict is worth. Examples: Reading(7.0), a mark; Reading(1.0, 3.0), answer A is much better."""
+
+    value: float
+    """A mark, or in [0, 1] how far answer A wins."""
+    weight: float = 1.0
+    """Games that a comparison counts for."""
+
+
+STRONG_GAMES = 3.0
+"""What "much better" counts for (arena-hard-auto, show_result.py: `load_judgments(weight=3)`, of v0.1 `WEIGHT=3`)."""
+
+
+class Verdicts(Choice):
+    """What a judge of two answers may say."""
+
+    THREE = "three"
+    """A, B, or C: neither is better."""
+    FIVE = "five"
+    """Arena-Hard's: A>>B and B>>A (much better), A>B and B>A (slightly), A=B."""
+
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """Verdict -> how far answer A wins. A strong win is a whole win, as a slight one is, in more games."""
+        if self is Verdicts.THREE:
+            return {"A": Reading(1.0), "B": Reading(0.0), "C": Reading(0.5)}
+        return {
+            "A>>B": Reading(1.0, STRONG_GAMES), "A>B": Reading(1.0), "A=B": Reading(0.5), "B>A": Reading(0.0),
+            "B>>A": Reading(0.0, STRONG_GAMES),
+        }  # fmt: skip
+
+
+def swapped(readings: Mapping[str, Reading]) -> dict[str, Reading]:
+    """The same of answer B."""
+    return {name: Reading(1.0 - one.value, one.weight) for name, one in readings.items()}
+
+
+def pooled(readings: Sequence[Reading], shares: Sequence[float] | None = None) -> Reading:
+    """Several as one: the mean value of their games, and the mean number of games.
+
+        weight = sum_i p_i w_i / sum_i p_i,   value = sum_i p_i w_i v_i / sum_i p_i w_i
+
+    Args:
+        shares: p; None: all alike.
+
+    Example: pooled([Reading(1.0, 3.0), Reading(0.0)]) == Reading(0.75, 2.0)
+    """
+    shares = [1.0] * len(readings) if shares is None else shares
+    games = [share * one.weight for share, one in zip(shares, readings, strict=True)]
+    value = sum(count * one.value for count, one in zip(games, readings, strict=True)) / sum(games)
+    return Reading(value, sum(games) / sum(shares))
+
+
 def verdict(judgement: Judgement) -> str:
     """What stands in double square brackets.
 
@@ -47,8 +103,8 @@ def verdict(judgement: Judgement) -> str:
     return str(found[0])
 
 
-def number(judgement: Judgement, low: float, high: float) -> float:
-    """The score, in [low, high].
+def number(judgement: Judgement, low: float, high: float) -> Reading:
+    """A mark in [low, high].
 
     Raises:
         Unparsable: the verdict is no number, or outside.
@@ -56,41 +112,41 @@ def number(judgement: Judgement, low: float, high: float) -> float:
     said = verdict(judgement)
     if not NUMBER.fullmatch(said) or not low <= float(said) <= high:
         raise Unparsable(f"the verdict {said!r} is no number from {low:g} to {high:g}")
-    return float(said)
+    return Reading(float(said))
 
 
-def choice(judgement: Judgement, values: Mapping[str, float]) -> float:
-    """The value of a verdict that is one of the names in `values`.
+def choice(judgement: Judgement, readings: Mapping[str, Reading]) -> Reading:
+    """What a verdict is worth that is one of the names in `readings`.
 
     Raises:
         Unparsable: it is another.
     """
-    said = verdict(judgement)
-    if said not in values:
-        raise Unparsable(f"the verdict {said!r} is none of {', '.join(values)}")
-    return values[said]
+    return readings[_named(judgement, readings)]
 
 
-def expected(judgement: Judgement, values: Mapping[str, float]) -> float:
-    """The mean of `values` under the judge's own probabilities of the verdicts, which must be one token each.
-
-        sum_v p(v) value(v) / sum_v p(v),  over the verdicts v among the tokens that might have stood there
+def expected(judgement: Judgement, readings: Mapping[str, Reading]) -> Reading:
+    """All `readings`, pooled by the judge's own probabilities of the verdicts, which must be one token each: of those
+    among the tokens that might have stood there.
 
     Raises:
-        Unparsable: the verdict is none of `values`, or no token of its own.
+        Unparsable: the verdict is none of `readings`, or no token of its own.
     """
-    said = verdict(judgement)
-    if said not in values:
-        raise Unparsable(f"the verdict {said!r} is none of {', '.join(values)}")
+    said = _named(judgement, readings)
     place = _place(judgement, said)
-    weights: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for token, logprob in judgement.tail[place][1].items():
-        if token.strip() in values:
-            weights[token.strip()] = weights.get(token.strip(), 0.0) + math.exp(logprob)
-    total = sum(weights.values())
-    if not total > 0:
+        if token.strip() in readings:
+            shares[token.strip()] = shares.get(token.strip(), 0.0) + math.exp(logprob)
+    if not sum(shares.values()) > 0:
         raise Unparsable("the judge reports no probabilities of its verdict")
-    return sum(weight * values[name] for name, weight in weights.items()) / total
+    return pooled([readings[name] for name in shares], list(shares.values()))
+
+
+def _named(judgement: Judgement, readings: Mapping[str, Reading]) -> str:
+    said = verdict(judgement)
+    if said not in readings:
+        raise Unparsable(f"the verdict {said!r} is none of {', '.join(readings)}")
+    return said
 
 
 def _place(judgement: Judgement, said: str) -> int:

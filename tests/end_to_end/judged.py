@@ -95,6 +95,11 @@ def favour(answer: str, other: str, is_first: bool) -> float:
     return 0.1 + 0.6 * liking + (0.2 if is_first else 0.0)
 
 
+def is_strong(p: float) -> bool:
+    """Whether the judge calls a preference much better, where it may."""
+    return abs(p - 0.5) > 0.15
+
+
 def mark(answer: str) -> int:
     return 1 + sum(map(ord, answer)) % 10
 
@@ -110,6 +115,9 @@ def opinion(path: str, body: Body) -> Body:
     # The habit for the first place is the same whichever answer stands there.
     p_first = favour(first, second, True) if BASELINE in second else 1 - favour(second, first, False)
     verdict = "A" if p_first > 0.5 else "B"
+    if "[[A>>B]]" in asked:
+        sign = ">>" if is_strong(p_first) else ">"
+        return chat(f"Thus [[{verdict}{sign}{'B' if verdict == 'A' else 'A'}]]")
     if not body.get("logprobs"):
         return chat(f"Thus [[{verdict}]]")
     both = [{"token": "A", "logprob": math.log(p_first)}, {"token": "B", "logprob": math.log(1 - p_first)}]

@@ -18,6 +18,7 @@ from tests.end_to_end.judged import (
     REQUESTS,
     evaluate,
     favour,
+    is_strong,
     make_judged,
     mark,
     opinion,
@@ -26,7 +27,7 @@ from tests.end_to_end.judged import (
 from tests.endpoint_server import Server, serving
 from tests.taught_judge import teach_judge
 
-PLAIN = ["benchmarks.alpaca_eval2.metric=value", "benchmarks.arena_hard.metric=value"]
+PLAIN = ["benchmarks.alpaca_eval2.metric=value", "benchmarks.arena_hard.metric=win_rate"]
 Rows = dict[str, dict[str, object]]
 
 
@@ -87,12 +88,18 @@ def test_alpaca_eval_weighs_by_the_judges_probabilities(first: Rows, folder: Pat
     assert {body["top_logprobs"] for body in weighted} == {20}
 
 
-def test_arena_hard_counts_wins_of_both_orders_and_ties_where_they_disagree(first: Rows, folder: Path) -> None:
-    wins = []
+def test_arena_hard_counts_the_games_of_both_orders_and_a_strong_verdict_three_times(
+    first: Rows, folder: Path, server: Server
+) -> None:
+    games = []
     for answer, baseline in pairs(folder, "arena_hard"):
-        orders = {favour(answer, baseline, is_first) > 0.5 for is_first in (True, False)}
-        wins.append(0.5 if len(orders) == 2 else float(orders.pop()))
-    assert first["arena_hard"]["score"] == pytest.approx(sum(wins) / 5)
+        for is_first in (True, False):
+            p = favour(answer, baseline, is_first)
+            games += [float(p > 0.5)] * (3 if is_strong(p) else 1)
+    assert 10 < len(games) < 30  # both kinds of verdicts came
+    assert first["arena_hard"]["score"] == pytest.approx(sum(games) / len(games), abs=1e-3)  # a small ridge
+    asked = [body for body in server.asked if _kind(str(body["messages"][0]["content"])) == "arena_hard"]
+    assert {body["max_tokens"] for body in asked} == {4096}
 
 
 def test_mt_bench_is_the_mean_mark_of_both_turns_with_the_conversation_shown(
@@ -216,5 +223,5 @@ def test_a_model_that_runs_here_judges_instead(first: Rows, folder: Path) -> Non
     assert 0 < row["score"] < 1  # type: ignore[operator]
     assert evaluated("own_again") == row
     assert judgements() == files
-    evaluated("own", "benchmarks.alpaca_eval2.reward.template=arena_hard")
+    evaluated("own", "benchmarks.alpaca_eval2.reward.template=pairwise")
     assert len(judgements()) >= len(files) + REQUESTS["alpaca_eval2"]

@@ -95,7 +95,7 @@ def test_the_same_command_again_asks_nothing(folder: Path, server: Server) -> No
     first = agreed(folder, *judge(folder, server))
     assert agreed(folder, *judge(folder, server)) == first
     assert len(server.asked) == 12
-    agreed(folder, *judge(folder, server), "rewards.judge.template=arena_hard")
+    agreed(folder, *judge(folder, server), "rewards.judge.template=alpaca_eval")
     assert len(server.asked) == 24
 
 

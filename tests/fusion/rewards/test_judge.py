@@ -24,10 +24,10 @@ from fusion import registry
 from fusion.endpoint_config import EndpointConfig
 from fusion.errors import ConfigError, EngineError
 from fusion.fingerprint import fingerprint
+from fusion.judging.comparison import DISAGREE
 from fusion.judging.endpoint_replies import LimitName
 from fusion.judging.judge_model import REMINDER
 from fusion.judging.judging import Mode
-from fusion.judging.scorer import DISAGREE
 from fusion.rewards.base import Candidate, Score
 from fusion.rewards.judge import Judge
 from fusion.runtime import InProcess
