@@ -83,22 +83,27 @@ def test_no_single_reading_of_mmlu_pro_is_that_of_all_stored_predictions() -> No
 
 
 def test_mmlu_pro_by_its_authors_protocol_loses_upstreams_lucky_guesses_only(tmp_path: Path) -> None:
+    """Two of the 602 questions are one, and asked once."""
     path = shared_data("mc/mmlu_pro_multi_source.jsonl.gz")
+    asked: dict[str, int] = {}
+    for row in rows("mc/mmlu_pro_sample.jsonl.gz"):
+        asked.setdefault(json.dumps([row["question"], row["options"]]), row["question_id"])
     later = {
-        name: answers
+        name: [row for row in answers if row["question_id"] in asked.values()]
         for name, answers in by_model("mc/mmlu_pro_multi_source.jsonl.gz").items()
         if not was_read_by_the_first_expression(answers)
     }
     where = f"benchmarks.mmlu_pro_5shot.outputs.where='source in {json.dumps(sorted(later))}'"
     result = evaluated(tmp_path, "benchmark=[mmlu_pro_5shot]", f"benchmarks.mmlu_pro_5shot.outputs.path={path}", where)
-    found, known = scores(result, "mmlu_pro_5shot"), labelled(path, "is_correct")
+    found = scores(result, "mmlu_pro_5shot")
     assert len(later) == 3
     assert found.keys() == later.keys()
     for name, answers in later.items():
-        guessed = [row for row in answers if published_choice(row["response"]) is None]
-        lucky = 100 * sum(row["is_correct"] for row in guessed) / len(answers)
-        assert found[name]["unparsed"] == len(guessed) > 0
-        assert found[name]["printed"]["value"] == pytest.approx(known[name] - lucky, abs=1e-6), name
+        read = [row["is_correct"] and published_choice(row["response"]) is not None for row in answers]
+        unread = sum(published_choice(row["response"]) is None for row in answers)
+        assert found[name]["n"] == len(answers) == 601
+        assert found[name]["unparsed"] == unread > 0
+        assert found[name]["printed"]["value"] == pytest.approx(100 * sum(read) / len(answers)), name
 
 
 def test_mmlu_pro_accuracy_differs_from_upstreams_by_differing_predictions_only(tmp_path: Path) -> None:
@@ -157,6 +162,41 @@ def test_humaneval_is_what_was_executed_before(tmp_path: Path) -> None:
     known = labelled(answers, "passed_base_tests", origin="qwen2.5-coder-eval")
     found = {model: row["printed"]["value"] for model, row in scores(result, "humaneval").items()}
     assert found == pytest.approx(known, abs=0.01)
+
+
+def test_mbpp_is_what_was_executed_before(tmp_path: Path) -> None:
+    """Of the stored samples, those of the one model that has a wrong one: 66 tasks, four samples each."""
+    answers = shared_data("code/code_multi_source.jsonl.gz")
+    model = "Mistral-Nemo-Instruct-2407"
+    where = f'benchmarks.mbpp.outputs.where=\'source == "{model}" and task_id.startswith("Mbpp/")\''
+    result = evaluated(tmp_path, "benchmark=[mbpp]", f"benchmarks.mbpp.outputs.path={answers}", where)
+    found = scores(result, "mbpp")
+    asked = [row for row in rows("code/code_multi_source.jsonl.gz") if row["task_id"].startswith("Mbpp/")]
+    passed = [row["passed_base_tests"] for row in asked if row["source"] == model]
+    assert (len(passed), passed.count(False)) == (264, 1)
+    assert found.keys() == {model}
+    assert found[model]["n"] == len(passed) / 4
+    assert found[model]["printed"]["value"] == pytest.approx(100 * passed.count(True) / len(passed), abs=0.01)
+
+
+def test_mbpp_programs_that_return_nothing_fail(tmp_path: Path) -> None:
+    """The samples above nearly all pass, so the same handful is judged as it is and spoilt."""
+    names = {row["task_id"]: row["entry_point"] for row in rows("code/mbpp_plus.jsonl.gz")}
+    taken = {
+        row["task_id"]: row
+        for row in rows("code/code_multi_source.jsonl.gz")
+        if row["task_id"].startswith("Mbpp/") and row["passed_base_tests"]
+    }
+    answers = tmp_path / "answers.jsonl"
+    with answers.open("w", encoding="utf-8") as file:
+        for task, row in sorted(taken.items())[:6]:
+            spoilt = f"{row['text']}\n\n\ndef {names[task]}(*values, **named):\n    return None\n"
+            for source, text in (("whole", row["text"]), ("spoilt", spoilt)):
+                file.write(json.dumps({"task_id": task, "source": source, "text": text}) + "\n")
+    found = scores(evaluated(tmp_path, "benchmark=[mbpp]", f"benchmarks.mbpp.outputs.path={answers}"), "mbpp")
+    assert {model: (row["n"], row["printed"]["value"]) for model, row in found.items()} == {
+        "whole": (6, 100.0), "spoilt": (6, 0.0),
+    }  # fmt: skip
 
 
 def test_math_level_5_is_the_published_accuracy_as_far_as_a_part_of_the_problems_can_tell(tmp_path: Path) -> None:
