@@ -67,7 +67,8 @@ class HfDataset(Prompts):
         if Path(self.path or "/").is_file():
             yield from file_rows(Path(self.path))
             return
-        for subset in self.subsets or [self.subset]:
+        chosen: list[str | None] = [*self.subsets] or [self.subset]
+        for subset in chosen:
             place = f"{self.name}/{subset}" if self.subsets else self.name
             own: dict[str, object] = {self.subset_column: subset} if self.subset_column else {}
             for number, row in enumerate(self._load(subset)):
