@@ -44,7 +44,8 @@ def result_entries(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
     if ("final", recipe.config.gate.against) in board.pairs:
         artifact = outcome.artifact(recipe.steps[COMPARISONS])
         assert isinstance(artifact, Artifact)
-        decision = decide(recipe.config.gate, artifact.read(artifact.table.schema.names))
+        areas = {name: one.area for name, one in board.benchmarks.items()}
+        decision = decide(recipe.config.gate, artifact.read(artifact.table.schema.names), areas=areas)
         entries["gate"] = {"promoted": decision.promoted, "reasons": list(decision.reasons)}
     return entries
 

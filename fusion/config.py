@@ -226,7 +226,8 @@ def check(config: Config) -> None:
         source.check(name)
         if source.model is not None:
             check_context(f"sources.{name}.model", source.model, source.generator or config.generator)
-    config.gate.check_names("gate", [name for name, one in config.benchmarks.items() if one.compared])
+    counted = {name: one.area for name, one in config.benchmarks.items() if one.compared}
+    config.gate.check_names("gate", counted, counted.values())
     if config.evaluation is not None:
         _check_evaluation(config.evaluation, config.rewards)
     if config.target is not None:
@@ -277,5 +278,6 @@ def _check_evaluation(evaluation: EvaluationConfig, rewards: Mapping[str, Reward
     if not rewards[evaluation.reward].is_verifier:
         raise ConfigError(f"evaluation.reward={evaluation.reward} does not say pass or fail; name a verifier")
     evaluation.prompts.resolve()
-    if evaluation.gate.max_regression_of and (domains := evaluation.prompts.domains()) is not None:
+    named = evaluation.gate.max_regression_of or evaluation.gate.max_regression_in
+    if named and (domains := evaluation.prompts.domains()) is not None:
         evaluation.gate.check_names("evaluation.gate", domains)

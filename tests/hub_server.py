@@ -1,4 +1,4 @@
-"""As much of the Hugging Face hub as takes a data set and gives a model: a real HTTP server on the loopback.
+"""As much of the Hugging Face hub as takes a data set and gives one, or a model: a real HTTP server on the loopback.
 
 It speaks the API that `HfApi.create_repo` and `HfApi.upload_folder` use: small files inside the commit, large ones by
 the LFS batch protocol. It does not speak Xet, which the hub offers for large files where the client has it.
@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 
@@ -69,13 +70,18 @@ def hub_server(token: str, lfs: str = r"\.parquet$") -> Iterator[Hub]:
             if not is_object and self.headers.get("authorization") != f"Bearer {hub.token}":
                 self._send(401, {"error": "Invalid credentials"})
                 return
-            if found := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)", self.path):
+            if found := re.fullmatch(r"(?:/datasets)?/([\w.-]+/[\w.-]+)/resolve/([0-9a-f]{40})/(.+)", self.path):
                 self._file(method, f"{found[1]}/{found[3]}", found[2])
                 return
             status, reply = _reply(hub, lfs, method, self.path, body)
             self._send(status, reply)
 
         def _file(self, method: str, name: str, commit: str) -> None:
+            if name not in hub.files:
+                self._send(
+                    404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
+                )
+                return
             data, entry = hub.files[name], _entry(hub, lfs, name, "")
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
@@ -85,13 +91,16 @@ def hub_server(token: str, lfs: str = r"\.parquet$") -> Iterator[Hub]:
             if method == "GET":
                 self.wfile.write(data if name not in hub.damaged else bytes([data[0] ^ 1]) + data[1:])
 
-        def _send(self, status: int, reply: Any) -> None:
+        def _send(self, status: int, reply: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
             data = json.dumps(reply).encode()
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
@@ -139,13 +148,20 @@ def _reply(hub: Hub, lfs: str, method: str, path: str, body: bytes) -> tuple[int
         return 200, {"commitUrl": f"{hub.url}/datasets/{found[1]}/commit/c0ffee", "commitOid": "c0ffee" * 6 + "c0ff"}
     if found := re.match(r"/api/models/([\w.-]+/[\w.-]+)/tree/", path):
         return 200, [_entry(hub, lfs, name, f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
-    if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)/tree/", path):
-        held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
-        return 200, [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in held]
+    if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)/tree/[^/?]+/?([^?]*)", path):
+        return 200, list(_children(hub, found[1], f"{found[2]}/" if found[2] else "", "recursive=true" in path.lower()))
     if found := re.match(r"/api/datasets/([\w.-]+/[\w.-]+)", path):
         held = [name.removeprefix(f"{found[1]}/") for name in hub.files if name.startswith(f"{found[1]}/")]
         return 200, {"id": found[1], "sha": "0" * 40, "siblings": [{"rfilename": name} for name in held]}
     return 404, {"error": f"{method} {path} is not spoken here"}
+
+
+def _children(hub: Hub, repo: str, folder: str, is_recursive: bool) -> Iterator[dict[str, Any]]:
+    """What lies in a folder of a data set: files and, one by one, the folders that are not gone into."""
+    inside = [name.removeprefix(f"{repo}/{folder}") for name in hub.files if name.startswith(f"{repo}/{folder}")]
+    for name in dict.fromkeys(name if is_recursive else name.partition("/")[0] for name in inside):
+        kind = "file" if name in inside else "directory"
+        yield {"type": kind, "path": folder + name, "size": 1, "oid": "0" * 40}
 
 
 def _entry(hub: Hub, lfs: str, name: str, repo: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ The choice is read from the first of these forms that names an option, by its le
 
 Several letters ("the answer is (B, C)") are no choice, nor is the list of all options ("Answer:\nA. first\nB. second").
 
-A reply that was cut off is read by 1 and 2 only. No letter is guessed, unless `guess` says so.
+A reply that was cut off is read by 1 and 2 only. No letter is guessed, unless `guess` says so. With another `reading`
+the letter is found as a benchmark's authors find it (see `published_choice`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
+from fusion.choice import Choice
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
+from fusion.rewards.published_choice import published_choice
 from fusion.rewards.stated_answer import Form, stated_answer
 from fusion.schema import Outcome, hash_text
 from fusion.step import Placement
@@ -65,6 +68,17 @@ class Guess(StrEnum):
     """As `letter`, else an option drawn by the prompt's id."""
 
 
+class Reading(Choice):
+    """Which letter of a reply is its choice."""
+
+    STATED = "stated"
+    """The one that it states, in one of the forms above."""
+    PUBLISHED = "published"
+    """The one that MMLU-Pro's script takes."""
+    PUBLISHED_FIRST = "published_first"
+    """The one that the script's first expression takes, by which its earliest outputs were read."""
+
+
 @dataclass(kw_only=True)
 class ChoiceAnswer(Reward):
     """Pass or fail with value 1 or 0; "no answer found" is a fail.
@@ -80,16 +94,22 @@ class ChoiceAnswer(Reward):
     domains: list[str] = field(default_factory=list)
     """Verify prompts of these domains; empty: of all. A reference "C" elsewhere may be a set or a name."""
     guess: Guess = Guess.NONE
+    reading: Reading = field(default=Reading.STATED, metadata={"absent_when": Reading.STATED})
+
+    def choice(self, candidate: Candidate, options: Sequence[str]) -> str | None:
+        """The letter that is read, before anything is guessed."""
+        if self.reading is Reading.STATED:
+            return chosen(candidate.text, options, candidate.finish_reason == "length")
+        return published_choice(candidate.text, is_first_only=self.reading is Reading.PUBLISHED_FIRST)
 
     @contextmanager
     def open(self, cache: str, placement: Placement) -> Iterator[Scorer]:
-        yield _ChoiceScorer(self.domains, self.guess)
+        yield _ChoiceScorer(self)
 
 
 class _ChoiceScorer:
-    def __init__(self, domains: Sequence[str], guess: Guess) -> None:
-        self._domains = domains
-        self._guess = guess
+    def __init__(self, config: ChoiceAnswer) -> None:
+        self._config = config
 
     def score(self, candidates: Sequence[Candidate]) -> list[Score]:
         return [self._score(candidate) for candidate in candidates]
@@ -98,13 +118,12 @@ class _ChoiceScorer:
         reference = parsed_choice(candidate.reference)
         if reference is None:
             return Score(Outcome.NOT_APPLICABLE, None, "the prompt has no multiple-choice reference")
-        if self._domains and candidate.domain not in self._domains:
+        if self._config.domains and candidate.domain not in self._config.domains:
             return Score(Outcome.NOT_APPLICABLE, None, f"domain {candidate.domain} is not verified")
         expected, options = reference
-        choice = chosen(candidate.text, options, candidate.finish_reason == "length")
-        verb = "answered"
-        if choice is None and self._guess is not Guess.NONE:
-            choice, verb = _guessed(candidate, options, self._guess), "guessed"
+        choice, verb = self._config.choice(candidate, options), "answered"
+        if choice is None and self._config.guess is not Guess.NONE:
+            choice, verb = _guessed(candidate, options, self._config.guess), "guessed"
         if choice is None:
             return Score(Outcome.FAIL, 0.0, f"no answer found, expected {expected}")
         if choice == expected:

@@ -80,6 +80,13 @@ def test_a_final_model_that_gained_nothing_is_not_promoted(first: subprocess.Com
     assert "not surely above 0.00" in str(gate["reasons"])
 
 
+def test_the_gate_knows_the_areas_of_benchmarks(first: object, workspace: Path) -> None:
+    assert evaluate(workspace, "models=[final]", "gate.max_regression_in={math: 0.1}").returncode == 0
+    refused = evaluate(workspace, "models=[final]", "gate.max_regression_in={code: 0.1}")
+    assert refused.returncode == 2
+    assert "gate.max_regression_in names 'code', which is not measured; did you mean math?" in refused.stderr
+
+
 def test_unknown_content_of_the_data_is_noticed(first: subprocess.CompletedProcess[str], workspace: Path) -> None:
     assert "12 items of a content that is not known" in (workspace / "runs" / "eval" / "benchmarks.md").read_text()
 

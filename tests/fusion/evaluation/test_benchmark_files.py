@@ -57,6 +57,12 @@ def test_every_yaml_says_where_numbers_come_from() -> None:
             assert "published_in:" in text, name
 
 
+def test_mmlu_redux_reads_the_subjects_that_it_has_from_the_hub() -> None:
+    tree = composed(["experiment=eval", "benchmark=[mmlu_redux]"])
+    assert len(tree.benchmarks.mmlu_redux.data.subsets) == 57
+    assert set(tree.benchmarks.mmlu_redux.data.subsets) == {one.domain for one in loaded("mmlu_redux").data.read()}
+
+
 @pytest.mark.parametrize("name", SHORT_ANSWERS)
 def test_gold_answers_pass_their_own_scorer(name: str) -> None:
     benchmark = loaded(name)

@@ -79,6 +79,35 @@ def test_a_copy_is_known_by_its_content_and_not_by_its_place(tmp_path: Path) -> 
         HfDataset(name="org/sums", path=str(tmp_path / "none")).resolve()
 
 
+def test_several_subsets_are_read_in_order_and_their_rows_name_them(tmp_path: Path) -> None:
+    for subset, rows in (("hard", ROWS[3:]), ("easy", ROWS[:2])):
+        lines(tmp_path / "data" / subset / "test.jsonl", rows)
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}/*.jsonl\n" for name in ("easy", "hard"))
+    (tmp_path / "data" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    source = HfDataset(name="org/sums", path=str(tmp_path / "data"), subsets=["hard", "easy"], subset_column="level")
+    source.resolve()
+    found = [(key, row["level"], row["problem"]) for key, row in source.rows()]  # type: ignore[index]
+    assert found == [
+        ("org/sums/hard/train:0", "hard", "What is 3 + 1?"),
+        ("org/sums/hard/train:1", "hard", "What is 4 + 1?"),
+        ("org/sums/easy/train:0", "easy", "What is 0 + 1?"),
+        ("org/sums/easy/train:1", "easy", "What is 1 + 1?"),
+    ]
+
+
+def test_a_copy_in_one_piece_is_the_same_whatever_subsets_the_hub_has(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
+    for path in (lines(tmp_path / "rows.jsonl", ROWS), tmp_path / "saved"):
+        plain = HfDataset(name="org/sums", path=str(path))
+        parted = HfDataset(name="org/sums", path=str(path), subsets=["easy", "hard"], subset_column="level")
+        for source in (plain, parted):
+            source.resolve()
+        assert fingerprint(parted) == fingerprint(plain)
+        assert list(parted.rows()) == list(plain.rows())
+
+
 @pytest.mark.parametrize("revision", ["", "main", "v1.0"])
 def test_a_hub_data_set_without_a_commit_is_refused(revision: str) -> None:
     with pytest.raises(ConfigError, match=r"pin it to a commit.*or set prompts\.path"):
