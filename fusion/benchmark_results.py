@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.text import Text
 
 from fusion.artifact import Artifact
 from fusion.evaluation.benchmark import Benchmark
+from fusion.evaluation.compare import OVERALL
 from fusion.evaluation.gate import decide
 from fusion.evaluation.grid import SCORES_TITLE, grids, latex, markdown, notes
 from fusion.evaluation.leaderboard import Leaderboard, leaderboard
@@ -44,8 +47,10 @@ def result_entries(recipe: Recipe, outcome: Outcome) -> dict[str, object]:
     if ("final", recipe.config.gate.against) in board.pairs:
         artifact = outcome.artifact(recipe.steps[COMPARISONS])
         assert isinstance(artifact, Artifact)
-        areas = {name: one.area for name, one in board.benchmarks.items()}
-        decision = decide(recipe.config.gate, artifact.read(artifact.table.schema.names), areas=areas)
+        areas = {name: one.area for name, one in board.benchmarks.items() if one.compared}
+        differences = artifact.read(artifact.table.schema.names)
+        counted = pc.is_in(differences["domain"], pa.array([OVERALL, *areas]))
+        decision = decide(recipe.config.gate, differences.filter(counted), areas=areas)
         entries["gate"] = {"promoted": decision.promoted, "reasons": list(decision.reasons)}
     return entries
 

@@ -80,7 +80,7 @@ class Benchmark:
     published_in: str = field(default="", metadata={"identity": False})
     """Where these numbers stand."""
     compared: bool = field(default=True, metadata={"identity": False})
-    """Whether it counts in averages; false for a second protocol or another reading of the same items."""
+    """Whether it counts in averages and for the gate; false for a second protocol or reading of the same items."""
 
     def __post_init__(self) -> None:
         if not self.high > self.low:

@@ -16,7 +16,7 @@ from fusion.report.number_text import p_value, score, signed, signed_span, span
 
 NOTE = (
     "Intervals are 95%, each for itself: of twenty models that gain nothing, one is expected to seem to. p: below 0.05 "
-    "where the gain's interval leaves zero out. Time is that of a model's own steps and of those that all models share, as "
+    "where the gain's interval leaves zero out. Time: of a model's own steps and of those that all models share, as "
     "the sources' answers, evaluation left out; what ran side by side counts twice."
 )
 

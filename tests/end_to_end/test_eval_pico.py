@@ -31,13 +31,20 @@ sampling: {{temperature: 0.0, top_p: 1.0, num_samples: 1, max_new_tokens: 4}}
 published_in: nobody
 published: {{base: 12.5}}
 """
+AGAIN = """\
+# @package benchmarks.sums_again
+defaults: [sums@_here_, _self_]
+compared: false
+"""
 TARGET = "name: pico\nmodel: {{uri: {folder}/pico}}\n"
 
 
-def evaluate(workspace: Path, *overrides: str, verb: str = "eval") -> subprocess.CompletedProcess[str]:
+def evaluate(
+    workspace: Path, *overrides: str, verb: str = "eval", benchmarks: str = "sums"
+) -> subprocess.CompletedProcess[str]:
     command = [
-        sys.executable, "-m", "fusion", verb, "--config-dir", "conf", "experiment=eval", "benchmark=[sums]",
-        "target=pico", "generator=transformers", "cluster=in_process", *overrides,
+        sys.executable, "-m", "fusion", verb, "--config-dir", "conf", "experiment=eval",
+        f"benchmark=[{benchmarks}]", "target=pico", "generator=transformers", "cluster=in_process", *overrides,
     ]  # fmt: skip
     return subprocess.run(
         command, cwd=workspace, env=environment(), capture_output=True, text=True, timeout=300, check=False
@@ -50,7 +57,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("pico", "final")):
         make_pico_llama(folder / name, seed=seed)
     write_prompts(folder / "sums.jsonl", 12)
-    for path, text in (("benchmark/sums", BENCHMARK), ("target/pico", TARGET)):
+    for path, text in (("benchmark/sums", BENCHMARK), ("benchmark/sums_again", AGAIN), ("target/pico", TARGET)):
         file = folder / "conf" / f"{path}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.format(folder=folder))
@@ -85,6 +92,13 @@ def test_the_gate_knows_the_areas_of_benchmarks(first: object, workspace: Path) 
     refused = evaluate(workspace, "models=[final]", "gate.max_regression_in={code: 0.1}")
     assert refused.returncode == 2
     assert "gate.max_regression_in names 'code', which is not measured; did you mean math?" in refused.stderr
+
+
+def test_a_second_protocol_of_a_benchmark_is_not_weighed_by_the_gate(first: object, workspace: Path) -> None:
+    assert evaluate(workspace, "name=again", "models=[final]", benchmarks="sums,sums_again").returncode == 0
+    found = json.loads((workspace / "runs" / "again" / "result.json").read_text())
+    assert {row["benchmark"] for row in found["benchmarks"]["scores"]} == {"sums", "sums_again"}
+    assert found["gate"]["reasons"][-1] == "none of 1 domains is lost"
 
 
 def test_unknown_content_of_the_data_is_noticed(first: subprocess.CompletedProcess[str], workspace: Path) -> None:

@@ -1,4 +1,4 @@
-"""Explicit fusion on Ray: whoever reads texts, or the run, is killed with kill -9, and no distribution is made again."""
+"""Explicit fusion on Ray: who reads texts, or the run, is killed with kill -9, and no distribution is made again."""
 
 from __future__ import annotations
 
