@@ -10,6 +10,7 @@ from fusion import lease, location
 from fusion.doctor.finding import Finding, judged
 from fusion.doctor.within import within
 from fusion.errors import ArtifactError
+from fusion.object_store import PINS
 
 LIMIT_S = 20.0
 KEYS = {
@@ -39,8 +40,11 @@ def there(path: str) -> Path:
 
 def object_stores() -> Finding:
     """Which schemes can be used; a note only."""
-    usable = [scheme for scheme, package in (("s3://", "s3fs"), ("gs://", "gcsfs")) if find_spec(package)]
-    return judged("stores", ", ".join(["disk", *usable]))
+    told = [
+        f"{scheme}://" if find_spec(pin.partition("==")[0]) else f"{scheme}:// after pip install {pin}"
+        for scheme, pin in PINS.items()
+    ]
+    return judged("stores", ", ".join(["disk", *told]))
 
 
 def _use(place: str) -> None:

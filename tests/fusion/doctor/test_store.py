@@ -6,10 +6,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from fusion.doctor.finding import Grade
 from fusion.doctor.store import object_stores, store
+from tests.memory_store import CarelessStore, GoogleStore, known
 from tests.s3_server import BUCKET, needs_s3, s3_server
 
 
@@ -28,23 +28,19 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert finding.remedy == "set store.path=FOLDER where you may write"
 
 
-class Careless(MemoryFileSystem):
-    """Gives a name that is taken again, as a network disk does whose server does not do what it should."""
-
-    protocol = "careless"
-    store: dict[str, object] = {}  # noqa: RUF012 as its base has it
-    pseudo_dirs = [""]  # noqa: RUF012
-
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **settings: object) -> None:
-        super().pipe_file(path, value, mode="overwrite")
-
-
-def test_a_store_on_which_two_runs_would_hold_one_lease_is_told() -> None:
-    fsspec.register_implementation("careless", Careless, clobber=True)
-    finding = store("careless://bucket/store")
+def test_a_store_on_which_two_runs_would_hold_one_lease_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = store(f"{known(monkeypatch, CarelessStore)}bucket/store")
     assert finding.grade is Grade.FAIL
     assert "two runs would hold one lease" in finding.found
-    assert Careless.store == {}
+    assert CarelessStore.store == {}
+
+
+def test_a_google_store_is_used_as_a_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store(f"{known(monkeypatch, GoogleStore)}bucket/store").grade is Grade.OK
+    finding = store("gs://zonal-bucket/store")
+    assert finding.grade is Grade.FAIL
+    assert "zonal-bucket is a zonal bucket" in finding.found
+    assert finding.remedy.startswith("store.path=FOLDER")
 
 
 def test_a_scheme_without_its_package_says_what_to_install() -> None:
