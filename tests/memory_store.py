@@ -58,6 +58,19 @@ class GoogleStore(MemoryStore):
         return bucket.startswith("zonal")
 
 
+class ForgetfulStore(MemoryStore):
+    """The first answer to who asks for a new file is lost, and the client asks again by itself."""
+
+    protocol = "forgetful"
+    lost: ClassVar[list[str]] = []
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **settings: object) -> None:
+        super().pipe_file(path, value, mode=mode)
+        if mode == "create" and not self.lost:
+            self.lost.append(path)
+            raise FileExistsError(path)
+
+
 class CarelessStore(MemoryStore):
     """Gives a name that is taken again, as a server does that does not know the condition."""
 

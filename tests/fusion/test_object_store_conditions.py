@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from fusion import location, object_store
+from fusion import lease, location, object_store
 from fusion.artifact import PartFolder, Receipt, open_artifact
-from fusion.errors import ConfigError
+from fusion.errors import ArtifactError, ConfigError
 from fusion.schema import REWARD
 from fusion.writer import ArtifactWriter
 from tests.fusion.test_object_store import rows, units
-from tests.memory_store import GoogleStore, UnconditionalStore, known
+from tests.memory_store import ForgetfulStore, GoogleStore, UnconditionalStore, known
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +72,20 @@ def test_a_client_without_the_condition_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match=r"\(UnconditionalStore\) cannot write a file only where there is none"):
         location.put_new(path, b"x")
     assert not location.exists(path)
+
+
+def test_a_lease_whose_answer_was_lost_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client asks again and hears that the name is taken: a run waited for itself for ever."""
+    folder = f"{known(monkeypatch, ForgetfulStore)}bucket/step"
+    stop = time.monotonic() + 5
+    notes: list[str] = []
+    with lease.hold(folder, lambda: time.monotonic() > stop, notes.append) as check:
+        check()
+        with pytest.raises(ArtifactError, match="stopped while waiting"), lease.hold(folder, lambda: True, print):
+            pass
+    assert ForgetfulStore.lost
+    assert notes == []
+    assert not location.exists(f"{folder}/lease.json")
 
 
 @pytest.mark.parametrize("scheme", object_store.PINS)
