@@ -46,6 +46,7 @@ def recipe(tree: DictConfig) -> Iterator[Finding]:
     least = f", and more of {unknown} steps of unknown size" if unknown else ""
     yield from rooms(_wanted(config.store.path, left), least)
     if config.cluster.ray.address is None:
+        yield gpus(config.cluster.capacity.gpus, len(list(Path("/dev").glob("nvidia[0-9]*"))))
         yield memory(least_host_gib(laid.recipe, made), MEMORY.read_text())
 
 
@@ -63,6 +64,12 @@ def rooms(wanted: Sequence[tuple[Path, float]], least: str = "") -> Iterator[Fin
         free = shutil.disk_usage(folder).free / 2**30
         remedy = "" if free >= need else f"free {need - free:.0f} GiB, or store.path=FOLDER and HF_HOME on other disks"
         yield judged("room", f"{need:.1f} GiB planned{least}, {free:.0f} GiB free at {folder}", failure=remedy)
+
+
+def gpus(wanted: int, here: int) -> Finding:
+    """GPUs that a run on this machine counts on, against those that are there; it would wait for the others."""
+    remedy = "" if wanted <= here else f"cluster.capacity.gpus={here} and smaller pools, or cluster=laptop"
+    return judged("gpus", f"cluster.capacity.gpus={wanted}, {here} are here", failure=remedy)
 
 
 def memory(need: float, told: str) -> Finding:

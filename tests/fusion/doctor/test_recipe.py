@@ -9,7 +9,7 @@ import pytest
 
 from fusion.config import composed
 from fusion.doctor.finding import Finding, Grade
-from fusion.doctor.recipe import memory, recipe, rooms
+from fusion.doctor.recipe import gpus, memory, recipe, rooms
 
 SAID = "MemTotal:       24000000 kB\nMemFree:          100000 kB\nMemAvailable:   10485760 kB\n"
 
@@ -20,7 +20,9 @@ def found(tmp_path: Path, *words: str) -> dict[str, Finding]:
 
 def test_the_quickstart_fits_where_tests_run(tmp_path: Path) -> None:
     told = found(tmp_path, "experiment=quickstart")
-    assert {name: one.grade for name, one in told.items()} == dict.fromkeys(("recipe", "room", "memory"), Grade.OK)
+    assert {name: one.grade for name, one in told.items()} == dict.fromkeys(
+        ("recipe", "room", "gpus", "memory"), Grade.OK
+    )
 
 
 def test_a_source_that_no_memory_holds_is_told(tmp_path: Path) -> None:
@@ -46,6 +48,13 @@ def test_folders_of_one_disk_share_its_room(tmp_path: Path) -> None:
     assert both.grade is Grade.FAIL
     assert "GiB planned, and more" in both.found
     assert both.remedy.startswith("free ")
+
+
+@pytest.mark.parametrize(("here", "grade"), [(7, Grade.FAIL), (8, Grade.OK)])
+def test_gpus_that_are_not_here_would_be_waited_for(here: int, grade: Grade) -> None:
+    finding = gpus(8, here)
+    assert finding.grade is grade
+    assert finding.found == f"cluster.capacity.gpus=8, {here} are here"
 
 
 @pytest.mark.parametrize(("need", "grade"), [(9.9, Grade.OK), (10.1, Grade.FAIL)])
