@@ -23,7 +23,7 @@ from actors.wait import Wait
 from fusion.artifact import Receipt
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
-from fusion.runtime import Done, Tasks, WorkerSpec, num_answers
+from fusion.runtime import Done, Tasks, Waits, WorkerSpec, num_answers
 from fusion.step import Placement
 
 TICK_S = 1.0
@@ -43,6 +43,7 @@ def dispatch(
     config: RayConfig,
     notice: Callable[[str], None],
     metrics: RunMetrics,
+    waits: Waits,
 ) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.map`."""
     numbered = enumerate(tasks)
@@ -54,7 +55,12 @@ def dispatch(
     replicas = [Replica(worker, placement, one, config, answers) for one in names]
     wait = Wait(name, bundles(placement, config.cpu_share), config.resource_wait_s, notice)
     told = WorkMetrics(metrics, name)
-    tell = Listening(wait.update, told)
+
+    def without_place(missing: int, wanted: int) -> None:
+        waits(missing * placement.gpus)
+        wait.update(missing, wanted)
+
+    tell = Listening(without_place, told)
     finished = False
     try:
         for replica in replicas:
@@ -63,6 +69,7 @@ def dispatch(
         finished = True
     finally:
         told.ended()
+        waits(0)
         _stop(replicas, graceful=finished)
 
 

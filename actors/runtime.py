@@ -5,6 +5,7 @@ Several maps and a stream may run at a time, each from its own thread of the dri
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -13,10 +14,14 @@ from actors.dispatch import dispatch
 from actors.metrics import RunMetrics
 from actors.stream import stream
 from fusion.cluster_config import RayConfig
-from fusion.runtime import Done, Tasks, TrainSpec, WorkerSpec
+from fusion.runtime import Done, Runtime, Tasks, TrainSpec, Waits, WorkerSpec
 from fusion.step import Placement
 
 log = logging.getLogger(__name__)
+
+
+def _untold(gpus: int) -> None:
+    """Nobody counts GPUs."""
 
 
 class RayRuntime:
@@ -43,19 +48,25 @@ class RayRuntime:
         self._notice = notice
         self._connection = connect(config)
         self._metrics = RunMetrics(run, usd)
+        self._waits: Waits = _untold
 
     def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
-        return dispatch(worker, tasks, placement, name, self._config, self._notice, self._metrics)
+        return dispatch(worker, tasks, placement, name, self._config, self._notice, self._metrics, self._waits)
 
     def stream(
         self, workers: Sequence[tuple[WorkerSpec, Placement]], feed: Iterable[object], name: str
     ) -> Iterator[Done]:
-        return stream(workers, feed, name, self._config, self._notice, self._metrics)
+        return stream(workers, feed, name, self._config, self._notice, self._metrics, self._waits)
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         from actors.trainer import fit  # Ray Train and DeepSpeed load only where something is trained
 
-        fit(spec, placement, name, self._config, self._notice)
+        fit(spec, placement, name, self._config, self._notice, self._waits)
+
+    def telling(self, waits: Waits) -> Runtime:
+        told = copy.copy(self)  # one connection, several who use it
+        told._waits = waits
+        return told
 
     def close(self) -> None:
         """Leave Ray; one that was started here ends, with all its processes."""

@@ -31,7 +31,7 @@ from actors.wait import Wait
 from actors.windows import BusyTime
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError
-from fusion.runtime import Done, WorkerSpec
+from fusion.runtime import Done, Waits, WorkerSpec
 from fusion.step import Placement
 
 TICK_S = 1.0
@@ -53,6 +53,7 @@ def stream(
     config: RayConfig,
     notice: Callable[[str], None],
     metrics: RunMetrics,
+    waits: Waits,
 ) -> Iterator[Done]:
     """See `fusion.runtime.Runtime.stream`."""
     placements = [placement for _, placement in workers]
@@ -60,16 +61,18 @@ def stream(
     budget = max(placement.max_restarts for placement in placements)
     actor = ray.remote(Feed).options(num_cpus=0, label_selector=beside_driver()).remote(num_sessions, budget)
     pools = [
-        _Pool(p.replicas, Wait(name, [wanted(p, config.cpu_share)], config.resource_wait_s, notice)) for p in placements
+        _Pool(p.replicas, p.gpus, Wait(name, [wanted(p, config.cpu_share)], config.resource_wait_s, notice))
+        for p in placements
     ]
     told = WorkMetrics(metrics, name)
-    running = _Stream(actor, name, pools, max(placement.stall_s for placement in placements), told)
+    running = _Stream(actor, name, pools, max(placement.stall_s for placement in placements), told, waits)
     try:
         rows = _dataset(actor, workers, config)
         running.start(feed, rows)
         yield from running.dones()
     finally:
         told.ended(is_stream=True)
+        waits(0)
         running.stop()
 
 
@@ -107,16 +110,19 @@ def _settings() -> DataContext:
 
 @dataclass
 class _Pool:
-    """How many sessions a pool has, and the wait for their nodes."""
+    """How many sessions a pool has, the GPUs of each, and the wait for their nodes."""
 
     size: int
+    gpus: int
     wait: Wait
 
 
 class _Stream:
     """The two threads of one stream and what they report."""
 
-    def __init__(self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float, told: WorkMetrics) -> None:
+    def __init__(
+        self, feed: ActorHandle, name: str, pools: Sequence[_Pool], stall_s: float, told: WorkMetrics, waits: Waits
+    ) -> None:
         self._feed = feed
         self._name = name
         self._pools = pools
@@ -124,6 +130,7 @@ class _Stream:
         self._placed = Counter[int]()
         self._stall_s = stall_s
         self._told = told
+        self._waits = waits
         self._busy = BusyTime(sum(pool.size for pool in pools))
         self._arrived: queue.Queue[pa.Table | BaseException | None] = queue.Queue()
         self._fed = 0
@@ -191,8 +198,10 @@ class _Stream:
             self._looked = time.monotonic()
             members = ray.get(self._feed.members.remote())
             self._placed = Counter(pool for actor_id, pool in members.items() if not waits_for_node(actor_id))
-            for number, pool in enumerate(self._pools):
-                pool.wait.update(pool.size - min(self._placed[number], pool.size), pool.size)
+            missing = [pool.size - min(self._placed[number], pool.size) for number, pool in enumerate(self._pools)]
+            self._waits(sum(few * pool.gpus for few, pool in zip(missing, self._pools, strict=True)))
+            for few, pool in zip(missing, self._pools, strict=True):
+                pool.wait.update(few, pool.size)
         return all(self._placed[number] for number in range(len(self._pools)))
 
     def _dones_of(self, row: dict[str, object]) -> Iterator[Done]:

@@ -25,7 +25,7 @@ from actors.wait import Wait
 from fusion import errors, location
 from fusion.cluster_config import RayConfig
 from fusion.errors import EngineError, FusionError
-from fusion.runtime import TrainSpec
+from fusion.runtime import TrainSpec, Waits
 from fusion.step import Placement
 from fusion.transfer import scratch
 
@@ -35,7 +35,9 @@ REFUSAL = "refused.json"
 log = logging.getLogger(__name__)
 
 
-def fit(spec: TrainSpec, placement: Placement, name: str, config: RayConfig, notice: Callable[[str], None]) -> None:
+def fit(
+    spec: TrainSpec, placement: Placement, name: str, config: RayConfig, notice: Callable[[str], None], waits: Waits
+) -> None:
     """Run `spec` in `placement.replicas` processes to its end.
 
     Raises:
@@ -45,7 +47,7 @@ def fit(spec: TrainSpec, placement: Placement, name: str, config: RayConfig, not
     asked = wanted(placement, config.cpu_share)
     roster = ray.remote(Roster).options(num_cpus=0, label_selector=beside_driver()).remote()
     wait = Wait(name, [asked], config.resource_wait_s, notice)
-    watch = TrainingWatch(roster, name, asked, placement.replicas, wait, spec.pulse, placement.stall_s, notice)
+    watch = TrainingWatch(roster, name, asked, placement.replicas, wait, spec.pulse, placement.stall_s, notice, waits)
     refusal = location.join(spec.folder, REFUSAL)
     location.remove(refusal)
     # Ray Train would ask again and again; our own limit is the lower one.
@@ -58,6 +60,7 @@ def fit(spec: TrainSpec, placement: Placement, name: str, config: RayConfig, not
             last = [line for line in str(error).splitlines() if line.strip()][-1]
             raise EngineError(f"{name}: training failed {placement.max_restarts + 1} times; at last: {last}") from error
     finally:
+        waits(0)
         watch.end()
     if location.exists(refusal):
         kind, message = json.loads(location.get(refusal))

@@ -17,6 +17,7 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 from actors.seat import Seat, on_node_of, wait_until_gone
 from actors.supply import Bundle, fits
 from actors.wait import Wait
+from fusion.runtime import Waits
 
 TICK_S = 1.0
 GONE_S = 60.0
@@ -44,6 +45,7 @@ class TrainingWatch:
         pulse: Callable[[], object],
         stall_s: float,
         notice: Callable[[str], None],
+        waits: Waits,
     ) -> None:
         self._roster = roster
         self._name = name
@@ -53,6 +55,7 @@ class TrainingWatch:
         self._pulse = pulse
         self._stall_s = stall_s
         self._notice = notice
+        self._waits = waits
         self._seen: object = None
         self._heard = time.monotonic()
         self._killed = 0
@@ -67,7 +70,9 @@ class TrainingWatch:
         """
         _, attempts = ray.get(self._roster.tell.remote())
         is_there = bool(attempts and attempts[-1])
-        self._wait.update(self._size if attempts and not is_there and self._is_pending() else 0, self._size)
+        missing = self._size if attempts and not is_there and self._is_pending() else 0
+        self._waits(missing * int(self._asked.get("GPU", 0)))
+        self._wait.update(missing, self._size)
         now = (len(attempts), is_there, self._pulse())
         if now != self._seen or not is_there:
             self._seen, self._heard = now, time.monotonic()

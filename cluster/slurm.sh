@@ -48,16 +48,22 @@ start() { # node, what Ray is told
 }
 
 start "$head" --head --node-ip-address="$head_ip" --port="$port" --dashboard-host=127.0.0.1
-sleep 20
+for _ in $(seq 120); do # this is the first node: a script of sbatch runs there
+    (exec 3<> "/dev/tcp/$head_ip/$port") 2> /dev/null && break
+    sleep 1
+done
 for node in "${nodes[@]:1}"; do
     start "$node" --address="$head_ip:$port"
 done
 
-# Ctrl-C for the run three minutes before the time limit: it saves a checkpoint and ends with 130.
+# shellcheck disable=SC2016  # the shell of the step expands it
 srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap --chdir="$home" \
+    bash -c 'echo "$SLURM_STEP_ID" > "$0"; exec "$@"' "$secret/step" \
     "$root/.venv/bin/fusion" run cluster=slurm "cluster.ray.address=$head_ip:$port" "$@" &
 run="$!"
-trap 'kill -INT "$run" 2>/dev/null || true' TERM
+# Ctrl-C for the run three minutes before the time limit: it saves a checkpoint and ends with 130. To srun itself the
+# first Ctrl-C is a question for the state of its tasks.
+trap 'scancel --signal=INT "$SLURM_JOB_ID.$(cat "$secret/step")" || true' TERM
 code=0
 wait "$run" || code=$?
 if [ "$code" -gt 128 ] && kill -0 "$run" 2>/dev/null; then # it was this script that got the signal

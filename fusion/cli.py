@@ -268,5 +268,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "merge": _merge,
     "report": _found_at("fusion.results:rewrite_report"),
     "align": _found_at("fusion.align_command:align"),
-    "doctor": _found_at("fusion.doctor:examine"),
+    "doctor": _found_at("fusion.doctor.command:examine"),
 }

@@ -74,6 +74,8 @@ def _acquire(path: str, nonce: str, stopped: Callable[[], bool], announce: Calla
         except FileNotFoundError:
             continue
         holder = _parsed(content)
+        if holder.get("nonce") == nonce:  # an object store took it, its answer was lost, and the client asked again
+            return
         if not holder or _is_dead(holder):
             log.info("lease %s: removing what a dead holder left: %s", path, holder)
             location.remove_if(path, content)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import fsspec
 
-from fusion.errors import ArtifactError, ConfigError, FusionError
+from fusion import object_store
+from fusion.errors import ArtifactError, FusionError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM = 2**16
@@ -24,15 +25,14 @@ NO_ROOM = 2**16
 
 
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a URL or path, and the path on it."""
-    # Listings that are remembered would hide what other processes write.
-    options = {} if is_local(path) else {"use_listings_cache": False}
-    try:
-        fs, inner = fsspec.core.url_to_fs(path, **options)
-    except (ImportError, ValueError) as error:  # no such scheme, or its package is not installed
-        scheme = path.partition("://")[0]
-        package = {"s3": "s3fs", "gs": "gcsfs"}.get(scheme, f"what fsspec needs for {scheme}://")
-        raise ConfigError(f"{path}: {error}; type: pip install {package}") from error
+    """The file system of a URL or path, and the path on it.
+
+    Raises:
+        ConfigError: the scheme's package is not installed.
+    """
+    if not is_local(path):
+        return object_store.client(path)
+    fs, inner = fsspec.core.url_to_fs(path)
     return fs, inner
 
 
@@ -86,14 +86,10 @@ def put_new(path: str, data: bytes) -> bool:
 
     Raises:
         ArtifactError: the disk is full.
+        ConfigError: an object store that cannot promise it.
     """
     if not is_local(path):
-        fs, inner = filesystem(path)
-        try:
-            fs.pipe_file(inner, data, mode="create")
-        except FileExistsError:
-            return False
-        return True
+        return object_store.create(*filesystem(path), data)
     target = local_path(path)
     with _temporary(target, data) as temporary:
         try:
@@ -180,8 +176,8 @@ def remove(path: str) -> None:
 def remove_if(path: str, data: bytes) -> None:
     """Remove a file if it still holds `data`; what another has put in its place stays.
 
-    S3 compares and removes in one step; elsewhere on object stores another's file must come within a round trip to be
-    lost. On a disk it is moved away, looked at, and put back.
+    S3 and Google's store compare and remove in one step; elsewhere on object stores another's file must come within a
+    round trip to be lost. On a disk it is moved away, looked at, and put back.
     """
     fs, inner = filesystem(path)
     try:
@@ -190,11 +186,8 @@ def remove_if(path: str, data: bytes) -> None:
             return
         if is_local(path):
             _remove_if(local_path(path), data)
-        elif hasattr(fs, "call_s3"):
-            bucket, key, _ = fs.split_path(inner)
-            fs.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=seen["ETag"])
         else:
-            fs.rm_file(inner)
+            object_store.remove_seen(fs, inner, seen)
     except OSError:  # gone, or another's by now
         if exists(path) and get(path) == data:
             raise

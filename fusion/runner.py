@@ -192,8 +192,8 @@ class Runner:
             if not works:
                 return
             try:
-                with self._meter.job(works):
-                    works[0].step.run(works, self._runtime)
+                with self._meter.job(works) as waits:
+                    works[0].step.run(works, self._runtime.telling(waits))
                     for work in works:
                         self._seal(work, outcome, time.monotonic() - started)
             except BaseException as error:

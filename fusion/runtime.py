@@ -93,6 +93,10 @@ def num_answers(task: object) -> int:
     return task.num_answers if isinstance(task, Batched) else 0
 
 
+Waits = Callable[[int], None]
+"""Told, whenever it may have changed, for how many GPUs workers wait because no node gave them yet."""
+
+
 class Runtime(Protocol):
     """The three runtimes keep this contract; `tests/fusion/test_runtime.py` runs against each."""
 
@@ -135,6 +139,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def telling(self, waits: Waits) -> Runtime:
+        """The same runtime; `waits` is told of one call at a time: a map, a stream or a training."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -156,6 +164,9 @@ class Lazy:
 
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         self._started().train(spec, placement, name)
+
+    def telling(self, waits: Waits) -> Runtime:
+        return Lazy(lambda: self._started().telling(waits))
 
     def close(self) -> None:
         with self._lock:
@@ -209,6 +220,9 @@ class InProcess:
     def train(self, spec: TrainSpec, placement: Placement, name: str) -> None:
         with _one_training:
             spec.run(rank=0, world_size=1)
+
+    def telling(self, waits: Waits) -> Runtime:
+        return self  # nothing here waits for nodes
 
     def close(self) -> None:
         """Sessions are closed by their `with` blocks."""

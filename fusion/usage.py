@@ -26,9 +26,10 @@ fusion: several strong, different language models into one compact model
   fusion report RUN                             write runs/RUN/report.html again
   fusion align A B --text FILE [--html OUT]     how the tokens of two tokenizers meet on a text
   fusion submit experiment=NAME [key=value ...] do it on a Ray cluster; `fusion submit --help` says how
-  fusion doctor                                 check this machine and say what to type
+  fusion doctor [experiment=NAME key=value ...] check this machine, its store and its cluster, and say what to type
 
-`run` and `plan` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR` adds a
-folder of own yaml files, `fusion run --help` lists groups and options, `eval "$(fusion -sc install=bash)"` completes.
+`run`, `plan` and `doctor` take Hydra overrides; `-m` sweeps, `--cfg job` prints the composed config, `--config-dir DIR`
+adds a folder of own yaml files, `fusion run --help` lists groups and options, `eval "$(fusion -sc install=bash)"`
+completes.
 Exit codes: 0 done, 1 a step failed, 2 refused before starting, 130 interrupted (resumable).
 """

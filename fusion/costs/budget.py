@@ -27,7 +27,7 @@ class RunBudget:
     max_usd: float | None = None
     """By `cluster.price`, with what endpoints cost by theirs; null: no limit."""
     max_gpu_hours: float | None = None
-    """GPUs that steps hold, times hours; null: no limit."""
+    """GPUs that steps hold, times hours, without those they wait for; null: no limit."""
 
     def __post_init__(self) -> None:
         for name in ("max_usd", "max_gpu_hours"):

@@ -1,7 +1,8 @@
 """Counts what a run uses while it runs: time, GPUs that its steps hold, money, tokens over time.
 
 A thread looks at the clock several times a second and writes the account every two, so that a run that is killed
-forgets two seconds at most. A step counts from the moment it has its lease, waiting for nodes and loading included.
+forgets two seconds at most. A step counts from the moment it has its lease, loading included; GPUs for which its
+workers still wait are not held.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fusion.costs.endpoints import EndpointBill
 from fusion.costs.held import held_gpus
 from fusion.costs.pace_meter import PaceMeter
 from fusion.errors import FusionError
+from fusion.runtime import Waits
 from fusion.work import Work
 from fusion.writer import ArtifactWriter
 
@@ -83,14 +85,20 @@ class Meter:
             self._flush()
 
     @contextmanager
-    def job(self, works: Sequence[Work]) -> Iterator[None]:
-        """Steps that run together, for the length of the block."""
+    def job(self, works: Sequence[Work]) -> Iterator[Waits]:
+        """Steps that run together, for the length of the block, which says for how many of its GPUs it waits."""
         job = _Job(works)
         self._tick()
         with self._lock:
             self._jobs.append(job)
+
+        def waits(gpus: int) -> None:
+            self._tick()
+            with self._lock:
+                job.waiting = gpus
+
         try:
-            yield
+            yield waits
         finally:
             self._tick()
             with self._lock:
@@ -119,9 +127,9 @@ class Meter:
             seconds, self._clock = now - self._clock, now
             head = self._price.usd(0, seconds / 3600)
             used = Used(seconds, 0.0, head)
-            paid = self._price.paid(sum(job.gpus for job in self._jobs))
+            paid = self._price.paid(sum(job.held for job in self._jobs))
             for job in self._jobs:
-                held = Used(0.0, job.gpus * seconds, self._price.usd(paid * job.gpus * seconds / 3600, 0))
+                held = Used(0.0, job.held * seconds, self._price.usd(paid * job.held * seconds / 3600, 0))
                 job.add(held + Used(seconds, 0.0, head / len(self._jobs)))
                 used += held
             self._total += used
@@ -160,7 +168,8 @@ class _Job:
 
     def __init__(self, works: Sequence[Work]) -> None:
         placement = works[0].step.placement
-        self.gpus = held_gpus(work.step for work in works)
+        self.waiting = 0
+        self._gpus = held_gpus(work.step for work in works)
         self._works = works
         self._used = Used()
         self._rows = [_num_made(work) for work in works]
@@ -170,6 +179,11 @@ class _Job:
     def __str__(self) -> str:
         more = f" and {len(self._works) - 1} more" if len(self._works) > 1 else ""
         return f"{_standing(self._works[0])}{more}"
+
+    @property
+    def held(self) -> int:
+        """GPUs; none where it waits for more than was counted: a pool takes the widest of its steps' placements."""
+        return max(0, self._gpus - self.waiting)
 
     def add(self, used: Used) -> None:
         self._used += used

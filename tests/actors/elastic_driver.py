@@ -65,7 +65,9 @@ class Nodes:
 def never(address: str, folder: Path) -> dict[str, object]:
     """A map, a stream and a training that ask for nine GPUs on one node, each with little patience."""
     notices: list[str] = []
-    runtime = RayRuntime(RayConfig(address=address, cpu_share=1.0, resource_wait_s=PATIENCE_S), notices.append)
+    awaited: list[int] = []
+    joined = RayRuntime(RayConfig(address=address, cpu_share=1.0, resource_wait_s=PATIENCE_S), notices.append)
+    runtime = joined.telling(awaited.append)
     worker, nine = NumberWriter(str(folder / "never" / "out")), Placement(gpus=9)
     ways: dict[str, Callable[[], object]] = {
         "map": lambda: list(runtime.map(worker, Tasks((1,), folder / "asked"), nine, "map")),
@@ -75,10 +77,11 @@ def never(address: str, folder: Path) -> dict[str, object]:
     told: dict[str, object] = {}
     for name, way in ways.items():
         notices.clear()
+        awaited.clear()
         try:
             way()
         except EngineError as error:
-            told[name] = {"error": str(error), "notices": notices.copy()}
+            told[name] = {"error": str(error), "notices": notices.copy(), "awaited": awaited.copy()}
     groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
     return told | {"groups": len(groups)}
 

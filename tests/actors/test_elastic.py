@@ -36,6 +36,8 @@ def test_a_step_grows_the_cluster_to_its_placement_and_gives_it_back(tmp_path: P
         never = told["never"][name]
         assert f"{name}: no node gave 9 GPUs and 1 CPU within 14 s" in never["error"]
         assert "raise cluster.ray.resource_wait_s" in never["error"]
+        assert never["awaited"][-2:] == [9, 0]  # GPUs that are not counted as held
+        assert set(never["awaited"]) == {9, 0}
         (line,) = never["notices"]
         assert line.startswith(f"{name}: 1 of 1 workers wait for a node since 1")
         assert "0 of 0 GPUs" in line

@@ -123,6 +123,29 @@ def test_gpus_are_free_again_after_a_map(ray_runtime: Runtime, tmp_path: Path, p
         time.sleep(0.1)
 
 
+def test_gpus_are_told_as_awaited_until_they_come(ray_runtime: Runtime, tmp_path: Path) -> None:
+    both = Placement(gpus=2, in_flight=1)
+    holder = NumberWriter(str(tmp_path / "holder" / "out"))
+    holding = ray_runtime.map(holder, Tasks((1, 2), tmp_path / "asked"), both, "holder")
+    next(holding)
+    awaited: list[int] = []
+    worker = NumberWriter(str(tmp_path / "waiter" / "out"), seconds=1.0)
+    runtime = ray_runtime.telling(awaited.append)
+    waiter = threading.Thread(
+        target=lambda: list(runtime.map(worker, Tasks((1, 2, 3), tmp_path / "asked"), both, "waiter"))
+    )
+    waiter.start()
+    deadline = time.monotonic() + 60
+    while len(awaited) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert set(awaited) == {2}
+    holding.close()  # type: ignore[attr-defined]
+    waiter.join(60)
+    assert written(worker.folder) == {1, 2, 3}
+    assert awaited[-2:] == [0, 0]  # the first of them while it worked, the last at its end
+
+
 def test_a_map_that_fails_gives_its_gpus_back(ray_runtime: Runtime, tmp_path: Path) -> None:
     worker = NumberWriter(str(tmp_path / "out"), mood=((1, "raise"),))
     with pytest.raises(EngineError, match="boom"):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +28,14 @@ from fusion.errors import ArtifactError, ConfigError, StepFailed
 from fusion.plan import Status
 from fusion.rewards.judge import Judge
 from fusion.runner import Outcome, Runner
-from fusion.runtime import InProcess, Runtime
+from fusion.runtime import Done, InProcess, Runtime, Tasks, Waits, WorkerSpec
 from fusion.schema import PROMPT
 from fusion.spending import Budget, Spending, Usage
 from fusion.step import Capacity, Placement, Step
 from fusion.work import Work
 from tests.fusion.test_runner import CALLS, Silent, Words
+from tests.workers import NumberWriter
+from tests.workers import Tasks as NumberTasks
 
 HOUR = 3600.0
 GPUS = Placement(replicas=2, gpus=4)
@@ -85,6 +87,37 @@ def test_held_gpus_times_time_is_what_is_counted(tmp_path: Path) -> None:
     assert account.total.usd == pytest.approx(account.total.gpu_hours * 2 + account.total.seconds / HOUR * 100)
     assert use.used.usd == pytest.approx(use.used.gpu_hours * 2 + use.used.seconds / HOUR * 100)
     assert read_accounts(str(tmp_path / "spent")) == account
+
+
+class LateNodes(InProcess):
+    """Half of the GPUs come after half a second, the others after another half."""
+
+    def telling(self, waits: Waits) -> Runtime:
+        self._waits = waits
+        return self
+
+    def map(self, worker: WorkerSpec, tasks: Tasks, placement: Placement, name: str) -> Iterator[Done]:
+        for gpus in (8, 4):
+            self._waits(gpus)
+            time.sleep(0.5)
+        self._waits(0)
+        return iter(())
+
+
+def words_when_nodes_came(works: Sequence[Work], runtime: Runtime) -> None:
+    runtime.map(NumberWriter(""), NumberTasks((), Path()), works[0].step.placement, "slow")
+    slow_words(works, runtime)
+
+
+def test_gpus_that_are_waited_for_are_not_held(tmp_path: Path) -> None:
+    """Minutes in which a cloud starts its nodes were counted as if the step had them."""
+    meter = meter_in(tmp_path, Price(usd_per_gpu_hour=2.0))
+    step = replace(words_step(20), run=words_when_nodes_came)
+    Runner(str(tmp_path), LateNodes, Capacity(cpus=9, gpus=8), Silent(), meter).run([step])
+    used = meter.account().steps[step.fingerprint].used
+    assert used.seconds > 0.5 + 0.5 + 20 * 0.05
+    assert 4 * 0.5 + 8 * 20 * 0.05 <= used.gpu_seconds <= 8 * used.seconds - 8 * 0.5 - 4 * 0.5
+    assert used.usd == pytest.approx(used.gpu_hours * 2)
 
 
 def test_a_budget_stops_the_run_and_a_larger_one_resumes_it(tmp_path: Path) -> None:
