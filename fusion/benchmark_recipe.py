@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from fusion.errors import ConfigError
 from fusion.evaluation.compare import ROLES
 from fusion.evaluation.table import BENCHMARK
+from fusion.fingerprint import fingerprint
 from fusion.generators.base import Sampling
-from fusion.recipe import Recipe
+from fusion.generators.openai_endpoint import OpenaiEndpoint
+from fusion.recipe import PROMPTS_BY_CONTENT, Recipe
+from fusion.recipe_base import More
 from fusion.schema import COMPARISON, PROMPT, RESPONSE
-from fusion.stages import benchmark, benchmark_compare, items, next_turn, outputs
+from fusion.stages import benchmark, benchmark_compare, items, likelihoods, next_turn, outputs
 from fusion.stages.benchmark import SECOND, BenchmarkConfig
 from fusion.step import Step
 
@@ -30,7 +33,11 @@ class BenchmarkRecipe(Recipe):
         chosen = self.config.benchmarks[name]
         made = {}
         for role, source in self._engines().items():
-            made[role] = self.answer(f"{name}-{role}", source, prompts, self._sampling(name, source))
+            label = f"{name}-{role}"
+            if chosen.data.is_compared:
+                made[role] = self.likelihoods(label, name, source, prompts)
+            else:
+                made[role] = self.answer(label, source, prompts, self._sampling(name, source))
         for source in chosen.outputs.sources():
             if source in made:
                 raise ConfigError(
@@ -44,9 +51,29 @@ class BenchmarkRecipe(Recipe):
             )
         return made
 
+    def likelihoods(self, label: str, name: str, source: str, prompts: Step) -> Step:
+        """What one model says of the continuations that a benchmark's items give. It reads them with its weights, so
+        steps that need the same ones form a gang.
+        """
+        model, generator = self._model(source)
+        if isinstance(generator, OpenaiEndpoint):
+            raise ConfigError(
+                f"benchmarks.{name} compares how likely {source} finds continuations, which takes its weights, and "
+                f"{source} is behind an endpoint; leave one of them out, or choose another generator"
+            )
+        config = likelihoods.LikelihoodsConfig(source=source, model=model, dtype=self.config.benchmarks[name].dtype)
+        reader = "reader " + fingerprint({"uri": model.uri, "model": model, "dtype": config.dtype})
+        place = self._placement("responses", source)
+        more = More(row_local=True, by_content=PROMPTS_BY_CONTENT, placement=place, gang=reader)
+        return self._step("responses", label, likelihoods.run, config, RESPONSE, {"prompts": prompts}, **more)
+
     def gang(self, name: str, model: str) -> str:
-        """Verdicts on one engine's answers are one stream, and so are those on one file of answers."""
-        return model if model in self._engines() else f"outputs {name}"
+        """Verdicts on one engine's answers are one stream, and so are those on one file of answers, and on what one
+        model read.
+        """
+        if model not in self._engines():
+            return f"outputs {name}"
+        return f"read {model}" if self.config.benchmarks[name].data.is_compared else model
 
     def turns(self, name: str, model: str, prompts: Step, first: Step) -> dict[str, tuple[Step, Step]]:
         """Turn ("" or SECOND) -> prompts and responses; stored answers have one turn."""

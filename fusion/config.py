@@ -222,8 +222,9 @@ def check(config: Config) -> None:
     config.sources |= {n: SourceConfig(model=m) for n, m in as_sources(config.models, taken).items()}
     if not config.sources and not config.benchmarks:
         raise ConfigError("no source is chosen; type source=[smollm2_135m,gemma3_270m] (conf/source/ lists them)")
+    is_chat = config.recipe != "benchmarks" or any(one.data.is_chat for one in config.benchmarks.values())
     for name, source in config.sources.items():
-        source.check(name)
+        source.check(name, is_chat=is_chat)
         if source.model is not None:
             check_context(f"sources.{name}.model", source.model, source.generator or config.generator)
     counted = {name: one.area for name, one in config.benchmarks.items() if one.compared}
@@ -233,7 +234,7 @@ def check(config: Config) -> None:
     if config.target is not None:
         for phase, train in (("sft", config.train.sft), ("final", config.train.preference)):
             train.micro_batch(config.cluster.placement("checkpoint", phase).replicas)
-        resolve_as(config.target.model, "target.model")
+        resolve_as(config.target.model, "target.model", is_chat=is_chat)
         check_context("target.model", config.target.model, config.generator)
     for reward in config.rewards.values():
         if isinstance(reward, FitsTarget) and reward.model is None and config.target is not None:

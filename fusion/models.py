@@ -167,10 +167,13 @@ def _num_weights(file: Path) -> int:
     return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
-def resolve_as(model: ModelRef, key: str) -> None:
-    """`resolve` and `check_template` for the model under a key of a config, which a refusal names."""
+def resolve_as(model: ModelRef, key: str, *, is_chat: bool = True) -> None:
+    """`resolve` and, of a model that is to chat, `check_template` for the model under a key of a config, which a
+    refusal names.
+    """
     try:
         resolve(model)
-        check_template(model)
+        if is_chat:
+            check_template(model)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from error

@@ -59,7 +59,7 @@ RESPONSE = _table(
         "text": pa.string(),
         "num_tokens": pa.int32(),  # under the source's tokenizer, end of turn included; null: a stored answer's
         "finish_reason": pa.string(),  # stop | length
-        "seed": pa.int64(),  # null: a stored answer's
+        "seed": pa.int64(),  # null: a stored answer's, or nothing was drawn
         "logprob_sum": pa.float32(),  # nats under the source; null: the engine did not report it
     },
     null="num_tokens seed logprob_sum",

@@ -26,8 +26,11 @@ class SourceConfig:
     licence: str = field(default="", metadata={"identity": False})
     """Terms of the model that gave stored or existing answers; a configured model's stand in `model.licence`."""
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, *, is_chat: bool = True) -> None:
         """Complete what identity needs.
+
+        Args:
+            is_chat: whether it needs a chat template.
 
         Raises:
             ConfigError: it is nobody, or several at once.
@@ -40,4 +43,4 @@ class SourceConfig:
             if answers is not None:
                 answers.resolve()
         if self.model is not None:
-            resolve_as(self.model, f"sources.{name}.model")
+            resolve_as(self.model, f"sources.{name}.model", is_chat=is_chat)

@@ -27,7 +27,38 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
 num_fewshot: 0
 metadata: {{version: 2.0}}
 """
-FILES = {
+CHOICE = """\
+task: toy_choice
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/test.jsonl, train: {folder}/train.jsonl}}}}
+test_split: test
+training_split: train
+output_type: multiple_choice
+doc_to_text: "Q: {{{{question}}}}\\nA:"
+doc_to_choice: "{{{{[answer, '12', 'rather many']}}}}"
+doc_to_target: 0
+metric_list:
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
+  - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
+num_fewshot: 0
+metadata: {{version: 1.0}}
+"""
+COMPARED = {
+    "choice.yaml": CHOICE,
+    "choice_shots.yaml": 'include: choice.yaml\ntask: toy_choice_shots\nnum_fewshot: 2\ndescription: "Add.\\n\\n"\n',
+    "choice_long.yaml": "include: choice.yaml\ntask: toy_choice_long\nnum_fewshot: 8\nfewshot_split: train\n",
+    "choice_spaced.yaml": 'include: choice.yaml\ntask: toy_choice_spaced\ntarget_delimiter: ""\n'
+    'doc_to_text: "Q: {{{{question}}}}\\nA: "\n',
+    "choice_alone.yaml": 'include: choice.yaml\ntask: toy_choice_alone\ntarget_delimiter: ""\ndoc_to_text: ""\n',
+    "choice_inputs.yaml": "include: choice.yaml\ntask: toy_choice_inputs\ndoc_to_text: 1\ndoc_to_target: is the sum\n",
+    "choice_begun.yaml": 'include: choice.yaml\ntask: toy_choice_begun\ngen_prefix: "So it is"\n',
+    "word.yaml": "include: choice.yaml\ntask: toy_word\noutput_type: loglikelihood\ndoc_to_choice: null\n"
+    'doc_to_target: " {{{{answer}}}}"\nmetric_list:\n'
+    "  - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}\n"
+    "  - {{metric: acc, aggregation: mean, higher_is_better: true}}\n",
+}
+"""Tasks that give continuations to compare."""
+FILES = COMPARED | {
     "sums.yaml": SUMS,
     "shots.yaml": "include: sums.yaml\ntask: toy_shots\nnum_fewshot: 2\ndescription: Add.\nfewshot_split: test\n"
     "generation_kwargs: {{until: [\"Q:\"], do_sample: false, temperature: 0.9, max_gen_toks: 48}}\n",
@@ -38,11 +69,12 @@ FILES = {
     "scoring.py": "import signal\n\n\ndef closeness(doc, results):\n    signal.signal(signal.SIGALRM, signal.SIG_DFL)\n"
     "    gap = abs(int(doc['answer']) - int(results[0]))\n    return {{'gap': gap, 'closeness': 1 / (1 + gap)}}\n",
     "bleu.yaml": "include: sums.yaml\ntask: toy_bleu\nmetric_list: [{{metric: bleu}}]\n",
-    "choice.yaml": "include: sums.yaml\ntask: toy_choice\noutput_type: multiple_choice\ndoc_to_choice: ['1', '2']\n",
+    "rolling.yaml": "include: sums.yaml\ntask: toy_rolling\noutput_type: loglikelihood_rolling\n",
     "repeats.yaml": "include: sums.yaml\ntask: toy_repeats\nrepeats: 3\n",
     "prefix.yaml": "include: sums.yaml\ntask: toy_prefix\ngen_prefix: So\n",
     "unsafe.yaml": "include: sums.yaml\ntask: toy_unsafe\nunsafe_code: true\n",
     "group.yaml": "group: toy_group\ntask: [toy_sums, {{group: inner, task: [toy_free]}}]\n",
+    "choices.yaml": "group: toy_choices\ntask: [toy_choice, toy_word]\n",
     "mixed.yaml": "group: toy_mixed\ntask: [toy_sums, toy_choice]\n",
     "unlike.yaml": "group: toy_unlike\ntask: [toy_sums, toy_shots]\n",
 }  # fmt: skip

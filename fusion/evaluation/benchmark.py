@@ -13,6 +13,7 @@ from fusion.generators.base import Sampling
 from fusion.outputs import Outputs
 from fusion.prompts.items import Items
 from fusion.rewards.base import Reward
+from fusion.train.config import Dtype
 
 
 class Metric(Choice):
@@ -61,6 +62,8 @@ class Benchmark:
     """Decoding; the default is greedy, one sample."""
     sampling_of: dict[str, Sampling] = field(default_factory=dict, metadata={"identity": False})
     """Decoding of models by name, for protocols that decode each family its own way."""
+    dtype: Dtype = field(default=Dtype.BFLOAT16, metadata={"identity": False})
+    """Precision in which models read continuations that are compared; engines have their own."""
     reward: Reward = MISSING
     """The scorer."""
     metric: Metric = Metric.PASSED

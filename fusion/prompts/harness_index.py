@@ -1,8 +1,8 @@
 """Which tasks of lm-evaluation-harness can be asked here, and what is near where one cannot.
 
-Read from the library's index of task files, before any data is loaded. Here a model answers in words and each answer is
-scored by itself; so what compares log-probabilities of given continuations, looks at several answers together, runs
-programs, or begins the answer for the model is refused.
+Read from the library's index of task files, before any data is loaded. Here a model answers in words, or says how
+likely it finds continuations that are given, and each answer is scored by itself; so what measures the perplexity of
+whole texts, looks at several answers together, runs programs, or begins an answer in words for the model is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from fusion.errors import ConfigError
 
 NEAR = 3
 """Names that a refusal proposes."""
+IN_WORDS = "generate_until"
+COMPARED = frozenset({"multiple_choice", "loglikelihood"})
+"""The output types of tasks that give continuations, of which models say how likely they find them."""
 
 
 def check(name: str, index: Mapping[str, Any]) -> None:
@@ -44,17 +47,19 @@ def check_built(name: str, task: Any, base: type) -> None:
 
 def _refusal(setting: Callable[[str], Any]) -> str:
     """Why not; empty: it can."""
-    kind = setting("output_type") or "generate_until"
+    kind = setting("output_type") or IN_WORDS
     reasons = {
-        f"its output_type is {kind}, which compares log-probabilities of given continuations; here models answer in "
-        "words, so a task of output_type generate_until is needed": kind != "generate_until",
+        f"its output_type is {kind}, which measures the perplexity of whole texts; a task of output_type {IN_WORDS}, "
+        f"{' or '.join(sorted(COMPARED))} is needed": kind not in {IN_WORDS, *COMPARED},
         "it scores several answers to a question together (repeats); each answer is scored by itself": (
             int(setting("repeats") or 1) > 1
         ),
         "it runs programs that models wrote without a sandbox (unsafe_code); benchmark=[humaneval,mbpp] have one": bool(
             setting("unsafe_code")
         ),
-        "it begins the answer for the model (gen_prefix), which a chat template ends": bool(setting("gen_prefix")),
+        "it begins the answer for the model (gen_prefix), which a chat template ends": bool(
+            setting("gen_prefix") and kind == IN_WORDS
+        ),
         "it asks about images or sound": bool(setting("doc_to_image") or setting("doc_to_audio")),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -86,10 +91,10 @@ def _members(group: Mapping[str, Any], index: Mapping[str, Any]) -> Iterator[tup
 
 
 def _near(name: str, index: Mapping[str, Any]) -> list[str]:
-    """Names of the same family that can be asked: what begins alike most, then generative ones, then the shorter."""
+    """Names of the same family that can be asked: what begins alike most, then the shorter."""
     family = name.split("_")[0]
     names = [other for other in index if other.split("_")[0] == family and other != name]
-    names.sort(key=lambda other: (-_common(name, other), "generative" not in other, len(other), other))
+    names.sort(key=lambda other: (-_common(name, other), len(other), other))
     return [other for other in names if _can_be_asked(other, index)][:NEAR]
 
 

@@ -81,12 +81,29 @@ class HarnessTask:
         settings = (self.name, self.include_path, json.dumps(files), self.dataset_path, self.num_fewshot)
         return _loaded(*settings)
 
-    def sampling(self) -> Sampling:
-        """Decoding as the task wants it.
+    @property
+    def is_compared(self) -> bool:
+        """Whether models say how likely they find given continuations; else they answer in words.
 
         Raises:
             ConfigError: the tasks of a group want different ones.
         """
+        kinds = {task.OUTPUT_TYPE in harness_index.COMPARED: name for name, task in self.load().items()}
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"the tasks of {self.name} are answered in different ways: {kinds[False]} in words, and {kinds[True]} "
+                "gives continuations to compare; name one of its tasks"
+            )
+        return True in kinds
+
+    def sampling(self) -> Sampling:
+        """Decoding as the task wants it; where nothing is decoded, the library's own.
+
+        Raises:
+            ConfigError: the tasks of a group want different ones.
+        """
+        if self.is_compared:
+            return _sampling({})
         wanted = {name: _sampling(task.get_config("generation_kwargs") or {}) for name, task in self.load().items()}
         first, *others = wanted.values()
         if any(other != first for other in others):

@@ -89,6 +89,16 @@ class Items(HfDataset):
     content: str = field(default="", metadata={"identity": False})
     """Content hash that the data must have; another is refused. Empty: any."""
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether items give continuations (`fusion.prompts.continuations`), and models say how likely they are."""
+        return False
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether models are asked in their chat templates."""
+        return True
+
     def resolve(self) -> None:
         if not self.path and not self.revision:
             raise ConfigError(

@@ -1,8 +1,9 @@
 """Scores answers to a task of lm-evaluation-harness as the library does: its stop strings, filters and metrics.
 
 The prompt's reference names task and question (see `fusion.prompts.harness_items`); the question itself is read from
-the task's data, which is therefore needed where answers are scored. Task code runs in a child process under a deadline:
-some uses SIGALRM, some takes long.
+the task's data, which is therefore needed where answers are scored. Where continuations are compared, an answer is the
+JSON list of what the model says of them: `[[log-probability, whether it is greedy], ...]`. Task code runs in a child
+process under a deadline: some uses SIGALRM, some takes long.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, ClassVar
 from omegaconf import MISSING
 
 from fusion.errors import ConfigError
+from fusion.prompts import continuations
+from fusion.prompts.harness_index import COMPARED
 from fusion.prompts.harness_items import MARK
 from fusion.prompts.harness_task import HarnessTask, doc_hash, library
 from fusion.rewards.base import Candidate, Reward, Score, Scorer
@@ -94,9 +97,10 @@ def load(settings: str) -> Callable[[dict[str, object]], object]:
         doc = task.task_docs[question["doc_id"]]
         if doc_hash(doc) != question["doc_hash"]:
             raise ValueError(f"question {question['doc_id']} of {question[MARK]} is another one in the data found here")
-        found = _filtered(task, doc, question["text"], chosen["filter"])
-        value = float(task.process_results(doc, [found])[chosen["metric"]])
-        return {"value": value, "detail": "no answer found" if found == NOTHING else f"read as {str(found)[:200]!r}"}
+        num_given = sum(len(texts) for _, texts in question.get(continuations.KEY, []))
+        found = _filtered(_answers(task, doc, question["text"], num_given), task, chosen["filter"])
+        value = float(task.process_results(doc, found)[chosen["metric"]])
+        return {"value": value, "detail": _told(task, found)}
 
     return score
 
@@ -107,13 +111,37 @@ def cut(text: str, until: Sequence[str]) -> str:
     return text[: min(ends, default=len(text))]
 
 
-def _filtered(task: Any, doc: object, text: str, name: str) -> object:
+def said(text: str) -> list[tuple[float, bool]]:
+    """Log-probability of each continuation and whether it is greedy; the library logs them as strings.
+
+    Example: said('[[-0.5, true], ["-2.25", "False"]]') == [(-0.5, True), (-2.25, False)]
+    """
+    return [(float(logprob), str(is_greedy) in ("True", "true")) for logprob, is_greedy in json.loads(text)]
+
+
+def _answers(task: Any, doc: object, text: str, num_given: int) -> list[Any]:
+    """The answer as the library holds it: one instance a request."""
+    instance = library("api.instance").Instance
+    if task.OUTPUT_TYPE in COMPARED:
+        found = said(text)
+        if len(found) != num_given:  # the library would compare what there is
+            raise ValueError(f"numbers of {len(found)} continuations, of {num_given} that were given")
+        return [instance("loglikelihood", doc, ("", ""), i, resps=[one]) for i, one in enumerate(found)]
     kwargs = task.config.generation_kwargs or {}
     until = kwargs.get("until") or []
     answer = cut(text, [until] if isinstance(until, str) else until)
-    instance = library("api.instance").Instance("generate_until", doc, ("", kwargs), 0, resps=[answer])
-    next(one for one in task._filters if one.name == name).apply([instance])
-    return instance.filtered_resps[name]
+    return [instance("generate_until", doc, ("", kwargs), 0, resps=[answer])]
+
+
+def _filtered(answers: Sequence[Any], task: Any, name: str) -> list[Any]:
+    next(one for one in task._filters if one.name == name).apply(answers)
+    return [answer.filtered_resps[name] for answer in answers]
+
+
+def _told(task: Any, found: Sequence[Any]) -> str:
+    if task.OUTPUT_TYPE in COMPARED:
+        return f"log-probabilities {', '.join(f'{logprob:.4g}' for logprob, _ in found)}"
+    return "no answer found" if found[0] == NOTHING else f"read as {str(found[0])[:200]!r}"
 
 
 def _metrics(task: Any) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fusion.errors import ConfigError
@@ -25,13 +26,34 @@ CHUNK_LOGITS = 2**24
 HEAD_TOLERANCE = 1e-2
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a model that reads a response thinks of it."""
+
+    logprob_sum: float
+    """Nats."""
+    is_greedy: bool
+    """Whether each token is the likeliest at its place, so that greedy decoding would write this response."""
+
+
 def response_logprobs(
     model: PreTrainedModel,
     prompt_ids: Sequence[Sequence[int]],
     response_ids: Sequence[Sequence[int]],
     token_budget: int,
 ) -> list[tuple[float, int]]:
-    """Sum of log-probabilities of each response given its prompt (nats), and its number of tokens.
+    """As `read_responses`: the sum of log-probabilities of each response (nats), and its number of tokens."""
+    found = read_responses(model, prompt_ids, response_ids, token_budget)
+    return [(one.logprob_sum, len(response)) for one, response in zip(found, response_ids, strict=True)]
+
+
+def read_responses(
+    model: PreTrainedModel,
+    prompt_ids: Sequence[Sequence[int]],
+    response_ids: Sequence[Sequence[int]],
+    token_budget: int,
+) -> list[Read]:
+    """How likely each response is given its prompt.
 
     Runs in the model's own dtype and device; the softmax and the sums are in fp32. A result depends on its batch by
     rounding only: padding stands on the right, behind a mask.
@@ -49,7 +71,7 @@ def response_logprobs(
 
     if not all(prompt_ids) or not all(response_ids):
         raise ValueError("a prompt or a response has no tokens")
-    results: list[tuple[float, int]] = [(0.0, 0)] * len(prompt_ids)
+    results = [Read(0.0, True)] * len(prompt_ids)
     if not results:
         return results
     model.eval()
@@ -61,14 +83,14 @@ def response_logprobs(
             rows = [i for group in batch for i in group]
             owners = [number for number, group in enumerate(batch) for _ in group]
             distinct = [prompt_ids[group[0]] for group in batch]
-            totals = _shared_sums(model, distinct, [response_ids[i] for i in rows], owners)
-            for i, total in zip(rows, totals, strict=True):
-                results[i] = (total, len(response_ids[i]))
+            found = _read_shared(model, distinct, [response_ids[i] for i in rows], owners)
+            for i, one in zip(rows, found, strict=True):
+                results[i] = one
         for picked in length_batches([lengths[i] for i in alone], token_budget):
             rows = [alone[i] for i in picked]
-            totals = _batch_sums(model, [prompt_ids[i] for i in rows], [response_ids[i] for i in rows])
-            for i, total in zip(rows, totals, strict=True):
-                results[i] = (total, len(response_ids[i]))
+            found = _read_batch(model, [prompt_ids[i] for i in rows], [response_ids[i] for i in rows])
+            for i, one in zip(rows, found, strict=True):
+                results[i] = one
     return results
 
 
@@ -83,7 +105,11 @@ def _by_prompt(prompts: Sequence[Sequence[int]], shares: bool) -> tuple[list[lis
 
 
 def shares_prompts(model: PreTrainedModel, longest: int) -> bool:
-    """Whether responses may continue from a padded prompt: not past a sliding window, nor from a recurrent state."""
+    """Whether responses may continue from a padded prompt: not past a sliding window, nor from a recurrent state, nor
+    where layers, and with them keys and values, are dealt out to several GPUs.
+    """
+    if len(set(getattr(model, "hf_device_map", {}).values())) > 1:
+        return False
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None) or longest + 1
@@ -105,20 +131,20 @@ def _group_batches(
         yield batch
 
 
-def _shared_sums(
+def _read_shared(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     owners: Sequence[int],
-) -> list[float]:
-    """As `_batch_sums`, for responses to few prompts: `owners` says whose each is."""
+) -> list[Read]:
+    """As `_read_batch`, for responses to few prompts: `owners` says whose each is."""
     import torch
 
     prompt_ids_GT, prompt_mask_GT = _padded(prompts, model)
     lengths_G = prompt_mask_GT.sum(1)
     whole = model.get_decoder()(input_ids=prompt_ids_GT, attention_mask=prompt_mask_GT, use_cache=True)
     first_GH = whole.last_hidden_state[torch.arange(len(prompts), device=model.device), lengths_G - 1]
-    sums = [0.0] * len(responses)
+    results = [Read(0.0, True)] * len(responses)
     for picked in alike([len(response) for response in responses]):
         ids_BT, mask_BT = _padded([responses[i] for i in picked], model)
         owners_B = torch.tensor([owners[i] for i in picked], device=model.device)
@@ -135,10 +161,11 @@ def _shared_sums(
             )
             hidden_BTH = torch.cat([hidden_BTH, rest.last_hidden_state], 1)
         is_response_BT = mask_BT.bool()
-        logprobs_N = _token_logprobs(model, hidden_BTH[is_response_BT], ids_BT[is_response_BT])
-        for i, part in zip(picked, logprobs_N.split([len(responses[i]) for i in picked]), strict=True):
-            sums[i] = float(part.sum())
-    return sums
+        lengths = [len(responses[i]) for i in picked]
+        found = _reads(model, hidden_BTH[is_response_BT], ids_BT[is_response_BT], lengths)
+        for i, one in zip(picked, found, strict=True):
+            results[i] = one
+    return results
 
 
 def _padded(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> tuple[Tensor, Tensor]:
@@ -151,42 +178,47 @@ def _padded(rows: Sequence[Sequence[int]], model: PreTrainedModel) -> tuple[Tens
     return ids_BT, (torch.arange(width, device=model.device) < lengths_B[:, None]).long()
 
 
-def _batch_sums(
+def _read_batch(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
-) -> list[float]:
+) -> list[Read]:
     hidden_NH, targets_N = predicting_states(model, prompts, responses)
-    logprobs_N = _token_logprobs(model, hidden_NH, targets_N)
-    return [float(part.sum()) for part in logprobs_N.split([len(response) for response in responses])]
+    return _reads(model, hidden_NH, targets_N, [len(response) for response in responses])
 
 
 def predicting_states(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor]:
-    """The last hidden state before each response token [N, H], and that token [N], response by response."""
+    """The last hidden state before each response token [N, H], and that token [N], response by response.
+
+    The last token of a sequence is not read: it may be one longer than the model's context.
+    """
     import torch
 
     ids_BT, mask_BT = _padded([[*p, *r] for p, r in zip(prompts, responses, strict=True)], model)
     lengths_B = mask_BT.sum(1)
     starts_B = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
     positions_T = torch.arange(ids_BT.shape[1], device=model.device)
-    hidden_BTH = _hidden(model, ids_BT, mask_BT)
+    hidden_BTH = _hidden(model, ids_BT[:, :-1], mask_BT[:, :-1])
     # The logits at position t - 1 predict token t.
     is_predicting_BT = (positions_T >= starts_B[:, None] - 1) & (positions_T < lengths_B[:, None] - 1)
     is_response_BT = (positions_T >= starts_B[:, None]) & (positions_T < lengths_B[:, None])
     device = hidden_BTH.device  # the last of several, where layers are dealt out to GPUs
-    return hidden_BTH[is_predicting_BT.to(device)], ids_BT[is_response_BT].to(device)
+    return hidden_BTH[is_predicting_BT[:, :-1].to(device)], ids_BT[is_response_BT].to(device)
 
 
-def _token_logprobs(model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+def _reads(model: PreTrainedModel, hidden_NH: Tensor, targets_N: Tensor, lengths: Sequence[int]) -> list[Read]:
+    """Responses of `lengths` tokens, one after the other."""
     import torch
 
     chunk = max(1, CHUNK_LOGITS // model.config.get_text_config().vocab_size)
-    parts = []
+    logprobs, best = [], []
     for hidden, targets in zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True):
         logits = head_logits(model, hidden).float()
         picked = logits.gather(-1, targets[:, None]).squeeze(-1)
-        parts.append(picked - torch.logsumexp(logits, dim=-1))
-    return torch.cat(parts)
+        logprobs.append(picked - torch.logsumexp(logits, dim=-1))
+        best.append(logits.argmax(-1) == targets)
+    parts = zip(torch.cat(logprobs).split(list(lengths)), torch.cat(best).split(list(lengths)), strict=True)
+    return [Read(float(one.sum()), bool(are_best.all())) for one, are_best in parts]
 
 
 def _hidden(model: PreTrainedModel, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:

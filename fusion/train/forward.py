@@ -113,9 +113,13 @@ def open_model(folder: Path, dtype: Dtype, placement: Placement, trust_remote_co
     if not placement.gpus:
         torch.set_num_threads(max(1, round(placement.cpus)))
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype.value), trust_remote_code=trust_remote_code
+        folder,
+        dtype=getattr(torch, dtype.value),
+        trust_remote_code=trust_remote_code,
+        # Layers are dealt out to the GPUs of this worker, which work one after the other.
+        device_map="auto" if placement.gpus > 1 else "cuda" if placement.gpus else "cpu",
     )
-    yield model.to("cuda" if placement.gpus else "cpu").eval()
+    yield model.eval()
 
 
 def lengths_of(known: Sequences) -> dict[str, int]:

@@ -14,6 +14,8 @@ from fusion.errors import ConfigError
 from fusion.evaluation.benchmark import Benchmark
 from fusion.fingerprint import fingerprint
 from fusion.generators.base import Sampling
+from fusion.prompts.base import RawPrompt
+from fusion.prompts.continuations import Context, pairs_of
 from fusion.prompts.harness_task import HarnessTask
 from tests.harness_tasks import make_tasks, write_items
 
@@ -100,6 +102,52 @@ def test_conditions_and_groups_see_the_question(folder: Path) -> None:
     assert [prompt.domain for prompt in data.read()] == ["13", "15"]
 
 
+def given(prompt: RawPrompt) -> list[tuple[Context, str]]:
+    assert prompt.reference is not None
+    return pairs_of(prompt.reference)
+
+
+def test_continuations_go_on_from_plain_text(folder: Path) -> None:
+    prompts = list(benchmark(folder, "toy_choice").data.read())
+    question = "Q: What is 3 plus 4?\nA:"
+    assert given(prompts[3]) == [(question, " 7"), (question, " 12"), (question, " rather many")]
+    assert prompts[3].messages == ({"role": "user", "content": question},)
+    first = given(next(benchmark(folder, "toy_choice_shots").data.read()))[0][0]
+    assert isinstance(first, str)
+    assert first.startswith("Add.\n\nQ: What is")
+    assert first.endswith("\n\nQ: What is 0 plus 1?\nA:")
+
+
+def test_or_begin_the_answer_in_a_conversation(folder: Path) -> None:
+    prompt = next(benchmark(folder, "toy_choice_shots", "data.chat=true").data.read())
+    pairs = given(prompt)
+    assert [continuation for _, continuation in pairs] == ["1", "12", "rather many"]
+    context = pairs[0][0]
+    assert not isinstance(context, str)
+    assert [message["role"] for message in context] == ["system", *["user", "assistant"] * 2, "user"]
+    assert list(prompt.messages) == context
+
+
+def test_a_continuation_may_have_a_context_of_its_own_or_none(folder: Path) -> None:
+    inputs = given(next(benchmark(folder, "toy_choice_inputs").data.read()))
+    assert inputs == [("1", " is the sum"), ("12", " is the sum"), ("rather many", " is the sum")]
+    alone = given(next(benchmark(folder, "toy_choice_alone").data.read()))
+    assert alone == [("", "1"), ("", "12"), ("", "rather many")]
+    assert given(next(benchmark(folder, "toy_word").data.read())) == [("Q: What is 0 plus 1?\nA:", " 1")]
+
+
+def test_plain_text_may_begin_the_answer_and_a_conversation_may_not(folder: Path) -> None:
+    context, continuation = given(next(benchmark(folder, "toy_choice_begun").data.read()))[0]
+    assert (context, continuation) == ("Q: What is 0 plus 1?\nA: So it is", " 1")
+    with pytest.raises(ConfigError, match=r"toy_choice_begun begins the answer.*leave data.chat out"):
+        benchmark(folder, "toy_choice_begun", "data.chat=true")
+
+
+def test_plain_text_and_conversation_are_two_recipes(folder: Path) -> None:
+    found = {fingerprint(benchmark(folder, "toy_choice", *more).data) for more in ((), ("data.chat=true",))}
+    assert len(found) == 2
+
+
 def task_of(folder: Path, **settings: object) -> str:
     """What a task is to a recipe."""
     task = HarnessTask(include_path=str(folder), **{"name": "toy_python", **settings})  # type: ignore[arg-type]
@@ -147,16 +195,16 @@ def test_data_files_take_the_place_of_the_hub(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        ("toy_choice", "output_type is multiple_choice.*did you mean toy_"),
-        ("toy_mixed", "toy_mixed: task toy_choice cannot be asked here"),
+        ("toy_rolling", "output_type is loglikelihood_rolling.*did you mean toy_"),
+        ("toy_mixed", "toy_sums in words, and toy_choice gives continuations to compare"),
         ("toy_repeats", "several answers"),
         ("toy_prefix", "begins the answer"),
         ("toy_unsafe", "without a sandbox"),
         ("toy_smus", "no task toy_smus; did you mean toy_sums"),
         ("toy_unlike", "decode differently"),
         ("toy_bleu", "no metric that can be used here"),
-        ("mmlu_abstract_algebra", "did you mean mmlu_abstract_algebra_generative"),
-        ("mmlu", "did you mean mmlu_generative"),
+        ("careqa_open_perplexity", "did you mean careqa_open"),
+        ("uncheatable_eval", "uncheatable_eval: task uncheatable_eval_.* cannot be asked here: its output_type is"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused_by_name(folder: Path, task: str, reason: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from fusion.errors import ConfigError
+from fusion.prompts.continuations import pairs_of
 from fusion.prompts.harness_items import HarnessItems
 from fusion.prompts.harness_task import HarnessTask, library
 from fusion.rewards.base import Candidate, Score
-from fusion.rewards.harness_metric import HarnessMetric, cut
+from fusion.rewards.harness_metric import HarnessMetric, cut, said
 from fusion.schema import Outcome
 from fusion.step import Placement
 from tests.fusion.rewards.candidates import candidate
@@ -101,6 +102,36 @@ def test_other_prompts_are_not_scored_and_changed_data_is_an_error(folder: Path)
     assert "another one in the data" in str(others[1].detail)
 
 
+SAID = {0: "[[-1.5, true], [-2.5, false], [-9, false]]", 1: "[[-8, false], [-4, false], [-5, false]]"}
+"""Of three continuations each, the first of which is right: one letter, two letters and eleven."""
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"), [("", [Outcome.PASS, Outcome.FAIL]), ("acc_norm", [Outcome.FAIL, Outcome.FAIL])]
+)
+def test_of_continuations_the_likeliest_counts_also_by_letter(
+    folder: Path, metric: str, expected: Sequence[Outcome]
+) -> None:
+    found = scored(folder, "toy_choice", SAID, metric=metric)
+    assert [score.outcome for score in found] == expected
+    assert found[0].detail == "log-probabilities -1.5, -2.5, -9"
+
+
+def test_a_single_continuation_counts_where_it_is_greedy(folder: Path) -> None:
+    found = scored(folder, "toy_word", {0: "[[-1.5, true]]", 1: "[[-0.5, false]]"})
+    assert [score.outcome for score in found] == [Outcome.PASS, Outcome.FAIL]
+
+
+def test_what_does_not_say_a_number_of_each_continuation_is_an_error(folder: Path) -> None:
+    found = scored(folder, "toy_choice", {0: "The answer is 1.", 1: "[[-1.5, true]]"})
+    assert [(score.outcome, score.value) for score in found] == [(Outcome.ERROR, None)] * 2
+    assert "numbers of 1 continuations, of 3 that were given" in str(found[1].detail)
+
+
+def test_numbers_may_be_strings_as_the_library_logs_them() -> None:
+    assert said('[["-0.5", "True"], ["-2.25", "False"], [-3, true]]') == [(-0.5, True), (-2.25, False), (-3.0, True)]
+
+
 def test_a_text_ends_before_the_first_stop_string() -> None:
     assert cut("7\n\nQ: next", ["Q:", "\n\n"]) == "7"
     assert cut("7 Q: a\n\nb", ["Q:", "\n\n"]) == "7 "
@@ -131,7 +162,22 @@ def test_prompts_and_scores_are_those_of_the_library(folder: Path, name: str, fi
     assert len({score.value for score in ours}) > 1
 
 
-def evaluated(folder: Path, name: str, answers: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+@pytest.mark.parametrize("is_chat", [False, True])
+@pytest.mark.parametrize(("name", "metric"), [("toy_choice", "acc"), ("toy_choice_shots", "acc_norm")])
+def test_continuations_and_scores_are_those_of_the_library(folder: Path, name: str, metric: str, is_chat: bool) -> None:
+    answers = [json.dumps([[-1 - i, False], [-4.5, False], [-80 + i, i > 5]]) for i in range(len(ANSWERS))]
+    theirs = evaluated(folder, name, answers, is_chat)
+    task = HarnessTask(name=name, include_path=str(folder))
+    prompts = list(HarnessItems(name=name, task=task, chat=is_chat).read())
+    pairs = [pairs_of(str(prompt.reference)) for prompt in prompts]
+    logged = [[tuple(pair) for pair in one["arguments"]] for one in theirs]
+    assert [[(c if isinstance(c, str) else json.dumps(c), text) for c, text in one] for one in pairs] == logged
+    ours = scored(folder, name, dict(enumerate(answers)), metric=metric)
+    assert [score.value for score in ours] == [one[metric] for one in theirs]
+    assert len({score.value for score in ours}) > 1
+
+
+def evaluated(folder: Path, name: str, answers: Sequence[str], is_chat: bool = True) -> Sequence[Mapping[str, Any]]:
     """The library's log of samples."""
     from lm_eval import evaluator
     from lm_eval.api.model import LM
@@ -147,13 +193,13 @@ def evaluated(folder: Path, name: str, answers: Sequence[str]) -> Sequence[Mappi
             return [postprocess_generated_text(answers[one.doc_id], one.args[1]["until"], None) for one in requests]
 
         def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-            raise NotImplementedError
+            return [said(answers[one.doc_id])[one.idx] for one in requests]
 
         def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
             raise NotImplementedError
 
     manager = library("tasks").TaskManager(include_path=str(folder), include_defaults=False)
     result = evaluator.simple_evaluate(
-        Stored(), tasks=[name], task_manager=manager, apply_chat_template=True, bootstrap_iters=0
+        Stored(), tasks=[name], task_manager=manager, apply_chat_template=is_chat, bootstrap_iters=0
     )
     return result["samples"][name]

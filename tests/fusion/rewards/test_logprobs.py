@@ -12,13 +12,15 @@ from transformers import (
     Cohere2ForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedModel,
 )
 
 from fusion.errors import ConfigError
 from fusion.rewards import logprobs
 from fusion.rewards.length_batches import alike, length_batches
-from fusion.rewards.logprobs import response_logprobs
+from fusion.rewards.logprobs import read_responses, response_logprobs, shares_prompts
 from tests.tiny import make_pico_llama
 
 SMALL = {
@@ -97,6 +99,46 @@ def test_a_sliding_window_that_is_exceeded_is_read_whole() -> None:
     found = response_logprobs(model, prompts, responses, 1000)
     for prompt, response, (total, count) in zip(prompts, responses, found, strict=True):
         assert total == pytest.approx(plainly(model, prompt, response), abs=1e-4 * count)
+
+
+def greedily(model: PreTrainedModel, prompt: list[int], count: int) -> list[int]:
+    written: list[int] = []
+    for _ in range(count):
+        with torch.no_grad():
+            logits = model.eval()(input_ids=torch.tensor([prompt + written])).logits
+        written.append(int(logits[0, -1].argmax()))
+    return written
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_greedy_decoding_would_write_is_told_from_what_it_would_not(llama: PreTrainedModel, shared: bool) -> None:
+    prompts, _ = sequences(4)
+    if shared:
+        prompts = [prompts[0]] * 4
+    responses = [greedily(llama, prompt, 3) for prompt in prompts]
+    responses[1] = [*responses[1][:2], (responses[1][2] + 1) % 262]
+    responses[2] = [(responses[2][0] + 1) % 262, *responses[2][1:]]
+    found = read_responses(llama, prompts, responses, token_budget=500)
+    assert [one.is_greedy for one in found] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_last_token_is_predicted_and_not_read(count: int) -> None:
+    """So a sequence may be one token longer than the context: this family has no positions beyond it."""
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=262, n_positions=16, n_embd=32, n_layer=2, n_head=2))
+    prompt, response = list(range(3, 15)), [20, 21, 22, 23, 24]
+    found = response_logprobs(model, [prompt] * count, [response] * count, token_budget=100)
+    with torch.no_grad():
+        logprobs = model.eval()(input_ids=torch.tensor([[*prompt, *response][:-1]])).logits[0].log_softmax(-1)
+    expected = sum(float(logprobs[len(prompt) + i - 1, token]) for i, token in enumerate(response))
+    assert found == [(pytest.approx(expected, abs=1e-4), 5)] * count
+
+
+def test_prompts_are_shared_on_one_device_only(llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for places, shares in (({"": 0}, True), ({"model.layers.0": 0, "model.layers.1": 1}, False)):
+        monkeypatch.setattr(llama, "hf_device_map", places, raising=False)
+        assert shares_prompts(llama, 100) is shares
 
 
 def test_result_does_not_depend_on_the_rest_of_the_batch(llama: PreTrainedModel) -> None:
