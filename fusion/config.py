@@ -41,6 +41,7 @@ from fusion.rewards.fits_target import FitsTarget
 from fusion.rewards.recorded import Recorded
 from fusion.selection.base import Selection
 from fusion.source_config import SourceConfig
+from fusion.step import Placement
 from fusion.stored import StoredResponses
 from fusion.taking_in import fit
 from fusion.train.config import PreferenceConfig, SftConfig
@@ -160,7 +161,9 @@ class Config:
 
 def register() -> None:
     """Make the schema and all plug-ins known to Hydra."""
-    ConfigStore.instance().store(name="fusion_config", node=Config)
+    store = ConfigStore.instance()
+    store.store(name="fusion_config", node=Config)
+    store.store(name="own", node=Placement, group="pool")  # for a pool that no yaml has: +pool@cluster.pools.NAME=own
     registry.register()
 
 

@@ -17,6 +17,7 @@ from fusion.errors import ConfigError
 
 ADVICE = ("To append to your config use", "reference_type=", "object_type=")
 """Lines of Hydra's messages that help nobody: a key that is no field does nothing, however it is added."""
+POOLS = "cluster.pools."
 
 
 def explained(error: Exception, config_dir: str | None = None) -> str:
@@ -60,8 +61,15 @@ def _in_its_place(error: Exception, text: str, config_dir: str | None) -> str:
     key = refused_key(error)
     if key is None or key.parent_node._is_none() or key.key in key.parent_node:
         return ""
-    new = f"\n  To add one, type +{key.full_key}" if OmegaConf.get_type(key.parent_node) is dict else ""
-    return _closest(str(key.key), key.parent_node) + new
+    return _closest(str(key.key), key.parent_node) + _to_add(key)
+
+
+def _to_add(key: OmegaConfBaseException) -> str:
+    """Hydra adds numbers and text to a dictionary, but no sections; a pool is one."""
+    if OmegaConf.get_type(key.parent_node) is not dict:
+        return ""
+    what, mark = ("a pool", "+pool@{}=own as well") if str(key.full_key).startswith(POOLS) else ("one", "+{}")
+    return f"\n  To add {what}, type {mark.format(key.full_key)}"
 
 
 def _closest(wanted: str, known: Iterable[object]) -> str:

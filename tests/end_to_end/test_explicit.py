@@ -17,6 +17,7 @@ EXPLICIT = (
     "recipe=fusellm", "source=[pico_a]", "explicit.texts.held_out_frac=0.3", "explicit.texts.block_tokens=60",
     "explicit.dump.max_length=128", "explicit.train.max_length=128", "explicit.train.global_batch_size=4",
     "explicit.train.epochs=1", "explicit.train.execution.save_every_steps=1",
+    "+pool@cluster.pools.distributions=own", "cluster.pools.distributions.part_rows=1",
 )  # fmt: skip
 TABLES = ("distributions/pico_a", "distributions/pico_target", "targets/all", "text_losses/scores")
 
@@ -42,8 +43,6 @@ def made(workspace: Path, name: str) -> dict[str, object]:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With an undisturbed run."""
     folder = make_workspace(tmp_path_factory.mktemp("explicit"))
-    with open(folder / "conf" / "experiment" / "pico.yaml", "a") as experiment:
-        experiment.write("cluster: {pools: {distributions: {part_rows: 1}}}\n")
     with ride(folder, "calm") as calm:
         assert calm.ended() == 0, calm.tail()
     return folder

@@ -11,6 +11,7 @@ import pytest
 
 from fusion.cli import COMMANDS, main
 from fusion.config import composed, typed
+from fusion.step import Placement
 from tests.end_to_end.pico import make_workspace
 
 
@@ -92,6 +93,7 @@ def test_a_plan_lists_every_step_and_writes_nothing(plan, tmp_path: Path) -> Non
         ("reward=[anwser]", ["anwser", "Did you mean answer"]),
         ("sources.pico_c.sampling.top_k=1", ["pico_c", "Did you mean pico_b or pico_a?"]),
         ("cluster.pools.reward.cpus=1", ["cluster.pools.reward", "Did you mean rewards?"]),
+        ("cluster.pools.texts.cpus=1", ["To add a pool, type +pool@cluster.pools.texts=own as well"]),
         ("rewards.likelihod.model.uri=x", ["rewards.likelihod", "Did you mean likelihood?"]),
     ],
 )
@@ -102,6 +104,11 @@ def test_a_wrong_setting_is_refused_with_its_name_and_a_remedy(plan, override: s
     for word in words:
         assert word in err
     assert "append" not in err
+
+
+def test_a_pool_that_no_yaml_has_is_added_as_the_refusal_says() -> None:
+    tree = composed(["experiment=quickstart", "+pool@cluster.pools.texts=own", "cluster.pools.texts.cpus=3"])
+    assert typed(tree).cluster.placement("texts", "x") == Placement(cpus=3)
 
 
 def test_a_family_of_prompts_is_known_by_its_closest(capsys: pytest.CaptureFixture[str]) -> None:
