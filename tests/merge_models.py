@@ -101,6 +101,16 @@ class Measured:
     """Largest resident memory, mapped files included."""
 
 
+LAUNCHER = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Starts a command from a small process: a child's largest resident set counts what its parent held when it forked."""
+
+
 def measured(command: Sequence[str]) -> Measured:
     """Run a command to its end and measure it.
 
@@ -111,14 +121,16 @@ def measured(command: Sequence[str]) -> Measured:
 
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command[0]} failed: {said[-2000:].decode()}")
-    return Measured(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    *said, usage = done.stdout.decode().splitlines()
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {' '.join(said)[-2000:]}")
+    cpu_seconds, peak_kib = json.loads(usage)
+    return Measured(seconds, cpu_seconds, peak_kib / 1024)
 
 
 def merged_by_fusion(config: Path, out: Path, *options: str) -> Measured:

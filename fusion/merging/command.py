@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,7 +109,9 @@ def _names(written: Sequence[str]) -> list[str]:
 
 
 def _progress(done: int, total: int) -> None:
-    print(f"\r{done / total:4.0%} of {total:,} weights", end="\n" if done == total else "", flush=True)
+    """One line that is written over; in a file only the last."""
+    if done == total or sys.stdout.isatty():
+        print(f"\r{done / total:4.0%} of {total:,} weights", end="\n" if done == total else "", flush=True)
 
 
 def _positive(text: str) -> int:

@@ -84,13 +84,14 @@ class Sce(MergeMethod):
         def merged(chunk: Chunk) -> Tensor:
             deltas_Kn = _masked(chunk, masks)
             kept_Kn = agreeing(deltas_Kn, deltas_Kn, zero_is_positive=self.variant is not SceVariant.PAPER)
-            shares_Kn = eta_K1 * kept_Kn
+            shares_Kn = kept_Kn.mul_(eta_K1)
             if self.variant is SceVariant.FUSEAI:
                 total_n = shares_Kn.sum(dim=0)
                 shares_Kn /= total_n.masked_fill_(total_n == 0, 1.0)
             elif self.variant is SceVariant.MERGEKIT:
                 shares_Kn /= shares_Kn.sum(dim=0).clamp_(min=SMALL)
-            return (1 - shares_Kn.sum(dim=0)) * chunk.base_n + (shares_Kn * chunk.models_Kn).sum(dim=0)
+            left_n = shares_Kn.sum(dim=0).neg_().add_(1)
+            return left_n.mul_(chunk.base_n).add_(shares_Kn.mul_(chunk.models_Kn).sum(dim=0))
 
         return merged
 
@@ -110,7 +111,7 @@ class Sce(MergeMethod):
 
         masks, total_K = copy(selected), torch.zeros(1, dtype=torch.float64)
         for chunk in tensor.chunks():
-            total_K = total_K + _masked(chunk, masks).double().square_().sum(dim=1)
+            total_K = total_K + _masked(chunk, masks).square_().sum(dim=1, dtype=torch.float64)
         least = SMALL * tensor.num_elements if self.variant is SceVariant.MERGEKIT else 0.0
         total = float(total_K.sum())
         share_K = torch.full_like(total_K, 1 / len(total_K)) if total == 0 or total < least else total_K / total

@@ -143,7 +143,8 @@ class MergeSession:
                 dtype = getattr(torch, one.out.torch_dtype)
                 for chunk in stream.chunks():
                     merged_n = rule(chunk).to(dtype)
-                    if not merged_n.isfinite().all():
+                    # A sum is finite where all are, nearly always, and takes a sixth of the time.
+                    if not merged_n.sum().isfinite() and not merged_n.isfinite().all():
                         raise ConfigError(self._culprit(one, stream))
                     self._out.write(one.out, chunk.start, merged_n)
         if self._sync:
