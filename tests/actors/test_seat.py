@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 from actors.seat import evict, named, remaining
 
@@ -28,6 +29,8 @@ def test_what_does_not_leave_by_itself_is_killed_with_what_it_started() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
+    while named(child) == f"pid {child} (python)":  # the kernel gives it its new name a moment after its start is told
+        time.sleep(0.01)
     assert named(child) == f"pid {child} (sleep)"
     assert evict(parent.pid, 2) == (sorted([parent.pid, child]), [])
     parent.wait()

@@ -18,8 +18,9 @@ from tests.shared_data import ROOT, shared_data
 
 pytestmark = pytest.mark.slow
 BENCHMARKS = (
-    "gsm8k", "math500", "amc23", "minerva", "cmath", "gaokao_choice", "mmlu_pro", "mmlu_redux", "gpqa_diamond",
-    "humaneval", "mbpp", "ifeval", "cruxeval",
+    "gsm8k", "svamp", "math500", "amc23", "aime24", "minerva", "cmath", "gaokao2023en", "gaokao_cloze", "gaokao_choice",
+    "mmlu", "mmlu_pro", "mmlu_redux", "gpqa_diamond", "humaneval", "mbpp", "leetcode_contest", "cruxeval", "ifeval",
+    "ifeval_loose",
 )  # fmt: skip
 LIMIT = 3
 
