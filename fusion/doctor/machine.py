@@ -39,14 +39,14 @@ def disk() -> Finding:
     )
 
 
-def shared_memory() -> Finding:
+def shared_memory(folder: str = SHARED_MEMORY) -> Finding:
     """Ray keeps its objects there, and falls back to a disk, slowly, where they do not fit."""
-    if not Path(SHARED_MEMORY).exists():
-        return judged(SHARED_MEMORY, "not there", failure=f"mount -t tmpfs -o size=2G tmpfs {SHARED_MEMORY}")
-    usage = shutil.disk_usage(SHARED_MEMORY)
-    remedy = "" if usage.free >= 2**29 else f"mount -o remount,size=2G {SHARED_MEMORY} (docker run --shm-size=2g)"
+    if not Path(folder).exists():
+        return judged(folder, "not there", failure=f"mount -t tmpfs -o size=2G tmpfs {folder}")
+    usage = shutil.disk_usage(folder)
+    remedy = "" if usage.free >= 2**29 else f"mount -o remount,size=2G {folder} (docker run --shm-size=2g)"
     found = f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free for Ray's objects"
-    return judged(SHARED_MEMORY, found, failure=remedy)
+    return judged(folder, found, failure=remedy)
 
 
 def loopback() -> Finding:

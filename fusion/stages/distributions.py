@@ -30,6 +30,7 @@ from fusion.models import ChatConfig, ModelRef
 from fusion.runtime import Runtime
 from fusion.schema import Reason
 from fusion.step import Placement
+from fusion.train.forward import TOKEN_BUDGET, open_model
 from fusion.train.rows import TokenRow, sft_rows
 from fusion.transfer import on_disk
 from fusion.work import Work
@@ -37,9 +38,6 @@ from fusion.writer import ArtifactWriter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-TOKEN_BUDGET = 4096
-"""Tokens of one forward pass, padding included."""
 
 Example = Mapping[str, object]
 
@@ -124,21 +122,10 @@ class DumpWorker:
 
     @contextmanager
     def open(self, placement: Placement) -> Iterator[DumpSession]:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        if not placement.gpus:
-            torch.set_num_threads(max(1, round(placement.cpus)))
         folder = on_disk(self.model) if isinstance(self.model, str) else prepare(self.model, Path(self.cache))
         trusts = isinstance(self.model, ModelRef) and self.model.trust_remote_code
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, self.dump.dtype.value),
-            trust_remote_code=trusts,
-            # Layers are dealt out to the GPUs of this worker, which work one after the other.
-            device_map="auto" if placement.gpus > 1 else "cuda" if placement.gpus else "cpu",
-        )
-        yield DumpSession(self, model.eval(), Renderer.load(folder, self.chat, trusts))
+        with open_model(folder, self.dump.dtype, placement, trusts) as model:
+            yield DumpSession(self, model, Renderer.load(folder, self.chat, trusts))
 
 
 class DumpSession:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -66,29 +62,6 @@ def test_a_head_that_wants_no_token_is_bad(monkeypatch: pytest.MonkeyPatch) -> N
     assert "RAY_AUTH_MODE=token ray start --head" in finding.remedy
 
 
-@contextmanager
-def guarded(token: str, ray_version: str) -> Iterator[str]:
-    """A job server that tells its version to those who show the token."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            knows = self.headers.get("Authorization") == f"Bearer {token}"
-            self.send_response(200 if knows else 401)
-            self.end_headers()
-            self.wfile.write(json.dumps({"ray_version": ray_version}).encode() if knows else b"Unauthorized")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listening = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listening.server_port}"
-    finally:
-        listening.shutdown()
-        listening.server_close()
-
-
 @pytest.mark.parametrize(
     ("theirs", "version", "grade", "word", "remedy"),
     [
@@ -101,7 +74,7 @@ def test_a_head_that_wants_a_token_is_shown_ours(
     theirs: str, version: str, grade: Grade, word: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_token(tmp_path, 0o600)
-    with guarded(theirs, version) as url:
+    with server(200, json.dumps({"ray_version": version}).encode(), token=theirs) as url:
         monkeypatch.setenv("RAY_ADDRESS", url)
         finding = cluster.head()
     assert finding.grade is grade

@@ -39,10 +39,9 @@ def test_packages_for_the_cpu_beside_a_driver_are_told(tmp_path: Path) -> None:
     assert (finding.grade, finding.remedy) == (Grade.FAIL, "make setup LOCK=requirements/gpu.txt")
 
 
-def test_missing_shared_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_shared_memory_is_told() -> None:
     assert machine.shared_memory().grade is Grade.OK
-    monkeypatch.setattr(machine, "SHARED_MEMORY", "/nowhere")
-    finding = machine.shared_memory()
+    finding = machine.shared_memory("/nowhere")
     assert (finding.grade, finding.remedy) == (Grade.FAIL, "mount -t tmpfs -o size=2G tmpfs /nowhere")
 
 

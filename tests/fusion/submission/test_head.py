@@ -15,12 +15,15 @@ from fusion.submission.head import Head, address, admit, probe
 
 
 @contextmanager
-def server(status: int, body: bytes) -> Iterator[str]:
+def server(status: int, body: bytes, token: str = "") -> Iterator[str]:
+    """Answers so whoever shows the token, if there is one."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            knows = not token or self.headers.get("Authorization") == f"Bearer {token}"
+            self.send_response(status if knows else 401)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body if knows else b"Unauthorized")
 
         def log_message(self, *_: object) -> None:
             pass
